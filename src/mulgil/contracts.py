@@ -1,0 +1,532 @@
+"""What each step promises to the next, and what passes between them.
+
+    Dataset.read -> Parts -> (splits) -> Task / Tokenizer.encode -> Encoded -> Batch
+    Model.build  -> Network          -> Method.learner -> Learner -> Engine.fit -> Outcome
+
+Chosen: abstract base classes rather than free-standing protocols, so that a plug-in that
+forgets a method fails when it is made, not in the middle of a run; and only numpy arrays
+between rooms, so that whoever answers with scikit-learn never imports torch. It costs one copy
+of the scores a batch.
+
+What may be combined is data, not code: `task.needs <= model.skills`, `model.kind in
+method.works_on`, `dataset.shape == task.shape`. `refusal` reads these three lines for `check`,
+the docs and the tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from mulgil.examples import Example
+from mulgil.settings import Settings
+
+Kind = Literal["encoder", "decoder", "seq2seq", "features"]
+"""What a model is: which way its text flows, or that it only makes features."""
+
+Skill = Literal["pool", "tokens", "score", "generate"]
+"""What a model can do: one vector a text, one a token, the likelihood of a text, new text."""
+
+Array = np.ndarray[Any, Any]
+"""A numpy array; shapes are given where it is used."""
+
+
+# ---------------------------------------------------------------- step 2: data
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """A file that a data set is made of.
+
+    Attributes:
+        path: where it lies below the data folder (`MULGIL_DATA`, or the download cache); there it
+            may also be gzipped, with `.gz` behind its name.
+        url: https address to fetch it from when it is not there.
+        sha256: hex digest of the uncompressed bytes; a file with another digest is refused.
+        size: length of the uncompressed bytes, also the download's cap.
+    """
+
+    path: str
+    url: str
+    sha256: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that was not used, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclasses.dataclass(slots=True)
+class Parts:
+    """What a data set's files hold.
+
+    Attributes:
+        rows: `{"train" | "valid" | "test" | "all": rows}`; "all" is cut into parts later.
+        rejected: rows that were left out, with reasons; rows in = rows used + rows rejected.
+        notes: what was guessed or noticed (encoding, columns, delimiter), one sentence each.
+    """
+
+    rows: dict[str, list[Example]]
+    rejected: list[Rejected] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+class DataSettings(Settings):
+    """Settings that every data set has."""
+
+    train_rows: int | None = None
+    """Use only so many training rows (drawn once with `seed`, stratified); the others go unused."""
+    test_rows: int | None = None
+    """Use only so many test rows (drawn once with `seed`, stratified)."""
+    valid_share: float = 0.1
+    """Share of the training rows cut off for validation when the data has no validation part."""
+    test_share: float = 0.1
+    """Share of all rows cut off for the test when the data has no test part."""
+    max_rejected: float = 0.05
+    """Refuse to go on when a larger share of the rows cannot be used."""
+    seed: int = 7
+    """Seed of every draw and cut of step 2; kept apart from the trainer's, so that splits stay."""
+
+
+class Dataset(ABC):
+    """A data set: where its files are, what it may be used for, and how rows come out of it."""
+
+    Settings: ClassVar[type[DataSettings]] = DataSettings
+    title: ClassVar[str] = ""
+    shape: ClassVar[str] = "text"
+    licence: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    sources: ClassVar[tuple[Source, ...]] = ()
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def read(self, files: Mapping[str, Path]) -> Parts:
+        """Return the rows; `files` gives a checked local file for the `path` of each source."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the user's own files that the rows depend on, for the record of the run."""
+        return ()
+
+
+# ---------------------------------------------------------------- steps 3 to 5
+
+
+class Encoded(Protocol):
+    """A split after step 4: rows that can be taken in any order.
+
+    Attributes:
+        lengths: int64 [rows], the length of each row in the tokenizer's unit, after truncation.
+        truncated: how many rows were longer than the limit.
+        unknown: share of tokens that the vocabulary does not know, 0 to 1.
+    """
+
+    lengths: Array
+    truncated: int
+    unknown: float
+
+    def take(self, rows: Array, multiple: int) -> Any:
+        """Return the network's inputs for these row numbers, lengths rounded up to a multiple."""
+
+    def arrays(self) -> dict[str, Array] | None:
+        """Return what `Tokenizer.revive` makes the rows of again; None is not worth keeping."""
+
+    def __len__(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """What the loader hands to a learner.
+
+    Attributes:
+        rows: int64 [B], row numbers within the split.
+        inputs: what `Encoded.take` returned for them.
+        targets: [B] or [B, labels], what the task made of the gold labels; None when unknown.
+    """
+
+    rows: Array
+    inputs: Any
+    targets: Array | None
+
+
+class Tokenizer(ABC):
+    """From text to what a network reads, with a way back to the user's own characters."""
+
+    Settings: ClassVar[type[Settings]] = Settings
+    notes: tuple[str, ...] = ()
+    """What the user should know of this tokenizer, one sentence each."""
+
+    @classmethod
+    @abstractmethod
+    def make(cls, settings: Any, source: Path | None, texts: Iterable[str], seed: int) -> Tokenizer:
+        """Open the tokenizer of a pretrained model's folder, or make one from training texts."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """Open what `save` wrote."""
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Encode a text a row; strings that look like special tokens are plain text."""
+
+    def revive(self, arrays: dict[str, Array]) -> Encoded:
+        """Return the rows that `Encoded.arrays` was taken of."""
+        raise NotImplementedError(type(self).__name__)
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a hash of everything that decides the encoding: vocabulary, rules, settings."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files into the run's `model/` folder."""
+
+
+class Network(ABC):
+    """A model that is built: from inputs to scores. It learns nothing by itself."""
+
+    @abstractmethod
+    def prepare(self, inputs: Iterable[Any]) -> None:
+        """See the training inputs once, for what must be known first (a TF-IDF vocabulary)."""
+
+    @abstractmethod
+    def features(self, inputs: Any) -> Any:
+        """Return one feature vector a row: float32 [B, width], dense or a scipy CSR matrix."""
+
+    @abstractmethod
+    def set_head(self, weight: Array, bias: Array) -> None:
+        """Put a solved linear head on the features: weight [outputs, width], bias [outputs]."""
+
+    @abstractmethod
+    def scores(self, inputs: Any) -> Array:
+        """Return float32 [B, outputs]; dropout is off, nothing is recorded for gradients."""
+
+    @abstractmethod
+    def save(self, folder: Path, labels: Sequence[str]) -> None:
+        """Write config and weights into the run's `model/` folder, in the Hugging Face layout."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of scores a row."""
+
+    @property
+    @abstractmethod
+    def parameters_total(self) -> int:
+        """Number of weights."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Head:
+    """What a task asks of a network.
+
+    Attributes:
+        skill: which skill it sits on.
+        outputs: how many scores a row (or a token) gets.
+        pooling: "own" keeps the checkpoint's own class's head where it has one; "mean" always
+            takes the mean over the tokens, as a probe of frozen features wants it.
+    """
+
+    skill: Skill
+    outputs: int
+    pooling: Literal["own", "mean"] = "own"
+
+
+class Model(ABC):
+    """A family of models: opens a checkpoint or makes a fresh one, and builds networks from it."""
+
+    Settings: ClassVar[type[Settings]] = Settings
+    kind: ClassVar[Kind]
+    skills: ClassVar[frozenset[Skill]]
+    tokenizer: ClassVar[str]
+    """Name of the tokenizer that is used when the recipe names none."""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def source(self) -> Path | None:
+        """Return the local folder of the pretrained checkpoint, or None for a fresh model."""
+
+    def longest(self) -> int | None:
+        """Return the longest row that the model can read, in tokens; None knows no limit."""
+        return None
+
+    @abstractmethod
+    def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
+        """Return a network with a new head; precision ("fp32", "bf16") and device are resolved."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:
+        """Open what `Network.save` wrote."""
+
+
+# ---------------------------------------------------------------- step 6: task x method
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Schema:
+    """What the answers of a run look like, written to `schema.json`.
+
+    Attributes:
+        shape: row shape.
+        labels: label names in the order of the scores.
+        multi_label: whether a row may have any number of labels.
+        threshold: probability from which a label counts, when multi-label.
+    """
+
+    shape: str
+    labels: tuple[str, ...]
+    multi_label: bool = False
+    threshold: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scored:
+    """Gold and predicted answers of the same rows, as metrics read them.
+
+    Attributes:
+        gold: int64 [N], or bool [N, labels] when multi-label.
+        predicted: the same shape as `gold`.
+        probabilities: float64 [N, labels].
+        labels: label names.
+    """
+
+    gold: Array
+    predicted: Array
+    probabilities: Array
+    labels: tuple[str, ...]
+
+    def take(self, rows: Array) -> Scored:
+        """Return these rows only (with repeats, for a bootstrap)."""
+        return Scored(self.gold[rows], self.predicted[rows], self.probabilities[rows], self.labels)
+
+
+class Metric(ABC):
+    """A number, or several, that says how good answers are."""
+
+    higher_is_better: ClassVar[bool] = True
+
+    @abstractmethod
+    def compute(self, scored: Scored) -> dict[str, float]:
+        """Return `{name: value}`; the first is the headline. Defined values for empty classes."""
+
+
+class Task(ABC):
+    """What is asked of the text: targets from gold labels, answers from scores, metrics."""
+
+    Settings: ClassVar[type[Settings]] = Settings
+    shape: ClassVar[str]
+    needs: ClassVar[frozenset[Skill]]
+    metrics: ClassVar[tuple[str, ...]]
+    """Metrics of an evaluation; the first decides early stopping and the best checkpoint."""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def schema(self, train: Sequence[Example]) -> Schema:
+        """Read label names and their order from the training rows (or from the settings)."""
+
+    @abstractmethod
+    def problem(self, row: Example, schema: Schema) -> str | None:
+        """Return why this row cannot be used for training or scoring, or None."""
+
+    @abstractmethod
+    def text(self, row: Example) -> str:
+        """Return what the tokenizer shall see of the row, in the user's own characters."""
+
+    @abstractmethod
+    def targets(self, rows: Sequence[Example], schema: Schema) -> Array:
+        """Return int64 [N], or float32 [N, labels] when multi-label."""
+
+    @abstractmethod
+    def head(self, schema: Schema) -> Head:
+        """Return what the task asks of a network."""
+
+    @abstractmethod
+    def class_weights(self, targets: Array, schema: Schema) -> Array | None:
+        """Return float32 [labels], or None when every class counts alike."""
+
+    @abstractmethod
+    def loss(self, scores: Any, targets: Any, weights: Any) -> Any:
+        """Return the SUM of the rows' losses as a torch scalar; the loop divides by the rows."""
+
+    @abstractmethod
+    def probabilities(self, scores: Array, schema: Schema) -> Array:
+        """Return float64 [N, labels] from scores [N, labels]."""
+
+    @abstractmethod
+    def decide(self, probabilities: Array, schema: Schema) -> Array:
+        """Return predicted targets, as `Scored.predicted` wants them."""
+
+    @abstractmethod
+    def answer(self, probabilities: Array, schema: Schema) -> dict[str, Any]:
+        """Return what the user gets for one row: the answer and a probability for each choice."""
+
+
+class Learner(ABC):
+    """A network that can learn, one way or the other."""
+
+    network: Network
+
+    @property
+    @abstractmethod
+    def trainable(self) -> int:
+        """Number of weights that learn."""
+
+
+class Solved(Learner):
+    """Learns at once, from all rows."""
+
+    @abstractmethod
+    def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
+        """Learn; return figures for the journal."""
+
+
+class Stepped(Learner):
+    """Learns by gradient steps. The loop owns the order; this owns numbers and their state."""
+
+    @abstractmethod
+    def backward(self, batch: Batch) -> tuple[float, float]:
+        """Add the gradient of the summed loss; return (summed loss, weight of the batch)."""
+
+    @abstractmethod
+    def update(self, learning_rate: float, clip: float, weight: float) -> float:
+        """Divide gradients by `weight`, clip, step, clear; return the norm before clipping.
+
+        When the norm is NaN or infinite nothing is changed.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """Return everything that a bit-identical continuation needs, random numbers included."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Array]) -> None:
+        """Take a state back."""
+
+    @abstractmethod
+    def seed(self, seed: int) -> None:
+        """Set every random number generator that the steps draw from."""
+
+
+class Method(ABC):
+    """How much of the model moves."""
+
+    Settings: ClassVar[type[Settings]] = Settings
+    works_on: ClassVar[frozenset[Kind]]
+    pooling: ClassVar[Literal["own", "mean"]] = "own"
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
+        """Return a learner around the network; `trainer` is the trainer's settings."""
+
+
+# ---------------------------------------------------------------- step 7: engine
+
+
+class Loader(Protocol):
+    """Batches of a split, in an order that is a function of (seed, epoch) alone."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from position `start` on."""
+
+    def batches(self, epoch: int) -> int:
+        """Return how many batches the epoch has."""
+
+    def in_order(self) -> Iterator[Batch]:
+        """Yield every row once, in batches good for evaluation; `Batch.rows` says which."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the training ended.
+
+    Attributes:
+        steps: updates made.
+        epochs: passes over the data, a fraction when stopped early.
+        seconds: time in training, resumed parts included, evaluation included.
+        best: validation metric of the weights that are kept, None without validation.
+        stopped: "finished", "early stopping" or "time limit".
+    """
+
+    steps: int
+    epochs: float
+    seconds: float
+    best: float | None
+    stopped: str
+
+
+class Engine(ABC):
+    """Where the steps run: this machine, several, a cluster."""
+
+    @abstractmethod
+    def fit(
+        self, learner: Learner, loaders: Any, trainer: Any, run: Any, metric: tuple[str, bool]
+    ) -> Outcome:
+        """Teach the learner from `loaders`, writing journal and checkpoints into `run`.
+
+        Args:
+            learner: what learns.
+            loaders: `train`, `valid` (batches) and `look` (scores the validation rows, or None).
+            trainer: the recipe's trainer settings.
+            run: the run folder.
+            metric: the validation figure that picks the best weights, and whether higher is better.
+        """
+
+
+# ---------------------------------------------------------------- what goes together
+
+
+def refusal(
+    dataset: type[Dataset] | Dataset,
+    model: type[Model] | Model,
+    task: type[Task] | Task,
+    method: type[Method] | Method,
+    names: dict[str, str],
+) -> str | None:
+    """Return why these four cannot be combined, or None.
+
+    Args:
+        dataset: the data set, or its class.
+        model: the model, or its class.
+        task: the task, or its class.
+        method: the method, or its class.
+        names: `{"data": ..., "model": ..., "task": ..., "method": ...}` as the user wrote them.
+    """
+    if dataset.shape != task.shape:
+        return (
+            f'task "{names["task"]}" reads rows of shape "{task.shape}",'
+            f' but data "{names["data"]}" gives "{dataset.shape}"'
+        )
+    missing = task.needs - model.skills
+    if missing:
+        return (
+            f'task "{names["task"]}" needs a model with the skill {", ".join(sorted(missing))};'
+            f' "{names["model"]}" has {", ".join(sorted(model.skills))}'
+        )
+    if model.kind not in method.works_on:
+        return (
+            f'method "{names["method"]}" works on {", ".join(sorted(method.works_on))} models;'
+            f' "{names["model"]}" is of kind {model.kind}'
+        )
+    return None

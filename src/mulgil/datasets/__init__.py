@@ -1,0 +1,1 @@
+"""Step 2: data sets, one a file."""

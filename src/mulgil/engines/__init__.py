@@ -1,0 +1,1 @@
+"""Step 7: engines, where the steps run, one a file."""

@@ -1,0 +1,127 @@
+"""Step 5, loader: batches of similar length under a budget of tokens, in a resumable order.
+
+Chosen: rows are shuffled by (seed, epoch), taken in windows of some batches, sorted by length
+within a window, cut into batches of at most `rows` rows and `tokens` padded tokens, and the
+batches of a window shuffled again. The order is a function of the seed and the epoch alone, so
+the exact position is two integers and a resume skips nothing it has to read. Lengths are
+rounded up to a multiple, because every new tensor shape costs a kernel build. It costs batches
+whose rows are not independent draws: rows of like length meet more often, inside a window only.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mulgil.contracts import Array, Batch, Encoded
+
+Plan = list[Array]
+
+
+class BatchLoader:
+    """Batches of one split.
+
+    Args:
+        encoded: the rows after step 4.
+        targets: [N] or [N, labels], or None when there is nothing to compare with.
+        settings: the recipe's loader settings.
+        seed: of the order.
+    """
+
+    def __init__(self, encoded: Encoded, targets: Array | None, settings: Any, seed: int) -> None:
+        self.encoded = encoded
+        self.targets = targets
+        self.settings = settings
+        self.seed = seed
+        self._planned: tuple[int, Plan] | None = None
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def batches(self, epoch: int) -> int:
+        return len(self._plan(epoch))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        plan = self._plan(epoch)
+        return self._ahead(plan[start:])
+
+    def in_order(self) -> Iterator[Batch]:
+        """Yield every row once, longest rows first, in batches under the same budget."""
+        order = np.argsort(-self.encoded.lengths, kind="stable")
+        return self._ahead(self._cut(order))
+
+    def _plan(self, epoch: int) -> Plan:
+        if self._planned is None or self._planned[0] != epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            order = generator.permutation(len(self.encoded))
+            size = self.settings.rows * self.settings.window
+            plan: Plan = []
+            for start in range(0, len(order), size):
+                window = order[start : start + size]
+                if self.settings.window > 1:
+                    window = window[np.argsort(self.encoded.lengths[window], kind="stable")]
+                batches = self._cut(window)
+                plan += [batches[i] for i in generator.permutation(len(batches))]
+            self._planned = (epoch, plan)
+        return self._planned[1]
+
+    def _cut(self, order: Array) -> Plan:
+        """Cut rows, in this order, into batches under both budgets (at least one row each)."""
+        multiple = self.settings.multiple
+        padded = -(-self.encoded.lengths[order] // multiple) * multiple
+        batches: Plan = []
+        start, width = 0, 0
+        for i, length in enumerate(padded):
+            wider = max(width, int(length))
+            count = i - start + 1
+            if count > 1 and (count > self.settings.rows or wider * count > self.settings.tokens):
+                batches.append(order[start:i])
+                start, wider = i, int(length)
+            width = wider
+        if start < len(order):
+            batches.append(order[start:])
+        return batches
+
+    def _batch(self, rows: Array) -> Batch:
+        targets = None if self.targets is None else self.targets[rows]
+        return Batch(rows, self.encoded.take(rows, self.settings.multiple), targets)
+
+    def _ahead(self, plan: Plan) -> Iterator[Batch]:
+        """Make batches ready in a thread; an error there is raised here."""
+        if self.settings.prefetch == 0:
+            yield from map(self._batch, plan)
+            return
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(self.settings.prefetch)
+        stop = threading.Event()
+
+        def put(item: Batch | BaseException | None) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+
+        def work() -> None:
+            try:
+                for rows in plan:
+                    if stop.is_set():
+                        return
+                    put(self._batch(rows))
+                put(None)
+            except BaseException as error:  # handed over to the loop, which raises it
+                put(error)
+
+        thread = threading.Thread(target=work, name="mulgil-prefetch", daemon=True)
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()

@@ -1,0 +1,1 @@
+"""Step 6: methods of adaptation, one a file."""

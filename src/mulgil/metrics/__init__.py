@@ -1,0 +1,1 @@
+"""Metrics, one a file; each says in its docstring which definition it keeps."""

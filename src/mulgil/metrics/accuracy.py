@@ -1,0 +1,15 @@
+"""Share of rows answered right; with several labels a row, all of them must be right."""
+
+from __future__ import annotations
+
+from mulgil.contracts import Metric, Scored
+
+
+class Accuracy(Metric):
+    """Exact match: single label as usual; multi-label counts a row only when the whole set fits."""
+
+    def compute(self, scored: Scored) -> dict[str, float]:
+        right = scored.gold == scored.predicted
+        if right.ndim == 2:
+            right = right.all(axis=1)
+        return {"accuracy": float(right.mean())}

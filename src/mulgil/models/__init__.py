@@ -1,0 +1,1 @@
+"""Step 3: model families, one a file."""

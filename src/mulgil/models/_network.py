@@ -1,0 +1,310 @@
+"""The encoder as a network: a transformers module with its head, fast where that is supported."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mulgil.contracts import Array, Head, Network
+from mulgil.errors import ModelError
+from mulgil.models.fastbert import FastBody, Packing, supports
+from mulgil.optimizer import MasterAdamW
+
+HEAD_FILE = "head.safetensors"
+"""Where the head of a mean-pooled network lies, beside the body's own files."""
+
+_RATES = ("classifier_dropout", "hidden_dropout_prob", "dropout")
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class MeanPooled(nn.Module):
+    """A body, the mean over its tokens, dropout, and a linear layer."""
+
+    def __init__(self, body: nn.Module, outputs: int) -> None:
+        super().__init__()
+        config: Any = body.config
+        rates = (getattr(config, name, None) for name in _RATES)
+        rate = next((rate for rate in rates if rate is not None), 0.1)
+        self.body = body
+        self.dropout = nn.Dropout(float(rate))
+        self.classifier = nn.Linear(int(config.hidden_size), outputs)
+        nn.init.normal_(self.classifier.weight, std=getattr(config, "initializer_range", 0.02))
+        nn.init.zeros_(self.classifier.bias)
+
+
+class EncoderNetwork(Network):
+    """Pools a text into one vector and scores it.
+
+    Args:
+        module: `MeanPooled`, or a transformers model of the "ForSequenceClassification" sort.
+        precision: "fp32" or "bf16"; training keeps fp32 masters either way.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, module: Any, precision: str, device: str) -> None:
+        self.module = module.to(device)
+        self.device = torch.device(device)
+        self.dtype = DTYPES[precision]
+        self.mean = isinstance(module, MeanPooled)
+        self.body = module.body if self.mean else module.base_model
+        self._fast = FastBody(self.body) if supports(self.body) and self._head_known() else None
+        self._optimizer: MasterAdamW | None = None
+        self._cast = False
+
+    def _head_known(self) -> bool:
+        """Say whether the head can be run on the first token's vector alone."""
+        return self.mean or type(self.module).__name__ in {
+            "BertForSequenceClassification",
+            "RobertaForSequenceClassification",
+            "XLMRobertaForSequenceClassification",
+        }
+
+    @property
+    def outputs(self) -> int:
+        if self.mean:
+            return int(self.module.classifier.out_features)
+        return int(self.module.config.num_labels)
+
+    @property
+    def parameters_total(self) -> int:
+        return sum(p.numel() for p in self.module.parameters())
+
+    # ------------------------------------------------------------ learning by steps
+
+    def optimizer(self, weight_decay: float) -> MasterAdamW:
+        """Make the optimizer that holds the fp32 masters; the module becomes its working copy."""
+        sparse: list[str] = []
+        transposed: list[str] = []
+        prefix = next(name for name, part in self.module.named_modules() if part is self.body)
+        if self._fast is not None:
+            self._fast.sparse = True
+            sparse = [f"{prefix}.embeddings.word_embeddings.weight"]
+            transposed = [f"{prefix}.{name}" for name in self._fast.transposed()]
+        self._optimizer = MasterAdamW(
+            self.module,
+            weight_decay=weight_decay,
+            dtype=self.dtype,
+            sparse=sparse,
+            transposed=transposed,
+        )
+        if self._fast is not None:
+            self._fast.before_rows = self._optimizer.touch
+        return self._optimizer
+
+    def seed(self, seed: int) -> None:
+        """Seed the dropout of the fast path."""
+        if self._fast is not None:
+            self._fast.masks.seed = seed
+
+    def seek(self, call: int) -> None:
+        """Set the dropout of the fast path to its `call`-th forward pass."""
+        if self._fast is not None:
+            self._fast.masks.seek(call)
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Return scores [B, outputs] with gradients."""
+        if self._fast is None:
+            return self._plain(inputs)
+        hidden, packing = self._fast(*self._tensors(inputs))  # [T, H]
+        return self._score(hidden, packing)
+
+    def _score(self, hidden: Tensor, packing: Packing) -> Tensor:
+        module = self.module
+        if self.mean:
+            scores: Tensor = module.classifier(module.dropout(packing.mean(hidden)))
+            return scores
+        first = packing.leading(hidden)  # [B, H]
+        if type(module).__name__ == "BertForSequenceClassification":
+            pooled = module.base_model.pooler(first[:, None])
+            bert: Tensor = module.classifier(module.dropout(pooled))
+            return bert
+        roberta: Tensor = module.classifier(first[:, None])
+        return roberta
+
+    def _plain(self, inputs: Any) -> Tensor:
+        """Run the module as transformers wrote it."""
+        ids, mask = self._tensors(inputs)
+        if not self.mean:
+            own: Tensor = self.module(input_ids=ids, attention_mask=mask).logits
+            return own
+        pooled = _masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
+        scores: Tensor = self.module.classifier(self.module.dropout(pooled))
+        return scores
+
+    def _tensors(self, inputs: Any) -> tuple[Tensor, Tensor]:
+        ids = torch.from_numpy(inputs.ids)  # [B, L]
+        mask = torch.arange(ids.shape[1]) < torch.from_numpy(inputs.lengths)[:, None]  # [B, L]
+        return ids.to(self.device), mask.long().to(self.device)
+
+    # ------------------------------------------------------------ answering
+
+    def prepare(self, inputs: Iterable[Any]) -> None:
+        """Nothing has to be known first."""
+
+    def features(self, inputs: Any) -> Array:
+        with self._answering():
+            if self._fast is not None:
+                hidden, packing = self._fast(*self._tensors(inputs))
+                pooled = packing.mean(hidden)
+            else:
+                ids, mask = self._tensors(inputs)
+                pooled = _masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
+            found: Array = pooled.float().cpu().numpy()
+            return found
+
+    def scores(self, inputs: Any) -> Array:
+        with self._answering():
+            found: Array = self.forward(inputs).float().cpu().numpy()
+            return found
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """No dropout, no gradients, weights in the working precision and up to date."""
+        if self._optimizer is not None:
+            self._optimizer.flush()
+        elif not self._cast:
+            self._cast = True
+            table = self.body.get_input_embeddings().weight
+            kept = table.data
+            self.module.to(self.dtype)
+            if self._fast is not None:
+                table.data = kept  # rows are cast as they are read
+        self.module.eval()
+        with torch.inference_mode():
+            yield
+
+    def set_head(self, weight: Array, bias: Array) -> None:
+        """Put a solved head on the mean over the tokens."""
+        if not self.mean:
+            raise ModelError("a solved head needs the mean over the tokens")
+        head = nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+            head.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
+        self.module.classifier = head.to(self.device)
+        self._cast = False
+
+    # ------------------------------------------------------------ files
+
+    def save(self, folder: Path, labels: Sequence[str]) -> None:
+        import safetensors.torch
+
+        if self._optimizer is not None:
+            self._optimizer.release()
+            self._optimizer = None
+        if self._cast:
+            raise ModelError("a network whose weights were rounded for answering is not saved")
+        names = list(labels)
+        config = self.body.config
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: i for i, name in enumerate(names)}
+        target = self.body if self.mean else self.module
+        target.save_pretrained(folder)
+        if self.mean:
+            head = self.module.classifier
+            safetensors.torch.save_file(
+                {"weight": head.weight.data.contiguous(), "bias": head.bias.data.contiguous()},
+                folder / HEAD_FILE,
+            )
+
+
+def fresh(chosen: Any, tokenizer: Any, head: Head, precision: str, device: str) -> EncoderNetwork:
+    """Return a BERT of the chosen sizes with random weights."""
+    from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+    special = tokenizer.special_ids
+    config = BertConfig(
+        vocab_size=tokenizer.size,
+        hidden_size=chosen.hidden,
+        num_hidden_layers=chosen.layers,
+        num_attention_heads=chosen.heads,
+        intermediate_size=chosen.intermediate or 4 * chosen.hidden,
+        max_position_embeddings=chosen.positions,
+        hidden_dropout_prob=chosen.dropout,
+        attention_probs_dropout_prob=chosen.dropout,
+        num_labels=head.outputs,
+        pad_token_id=special["pad"],
+    )
+    if head.pooling == "own" and chosen.pooling == "auto":
+        return EncoderNetwork(BertForSequenceClassification(config), precision, device)
+    body = BertModel(config, add_pooling_layer=False)
+    return EncoderNetwork(MeanPooled(body, head.outputs), precision, device)
+
+
+def pretrained(
+    folder: Path, outputs: int, own: bool, precision: str, device: str
+) -> EncoderNetwork:
+    """Open a checkpoint and put a new head on it."""
+    from transformers import AutoModelForSequenceClassification
+
+    if own:
+        module, info = _open(AutoModelForSequenceClassification, folder, num_labels=outputs)
+        if not any(".pooler." in key for key in info["missing_keys"]):
+            return EncoderNetwork(module, precision, device)
+    return EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
+
+
+def saved(folder: Path, outputs: int, precision: str, device: str) -> EncoderNetwork:
+    """Open what `EncoderNetwork.save` wrote."""
+    import safetensors.torch
+    from transformers import AutoModelForSequenceClassification
+
+    if not (folder / HEAD_FILE).exists():
+        module, info = _open(AutoModelForSequenceClassification, folder)
+        if info["missing_keys"]:
+            raise ModelError(f"{folder}: weights are missing: {sorted(info['missing_keys'])[0]}")
+        return EncoderNetwork(module, precision, device)
+    head = safetensors.torch.load_file(folder / HEAD_FILE)
+    network = EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
+    network.set_head(head["weight"].numpy(), head["bias"].numpy())
+    return network
+
+
+def _body(folder: Path) -> nn.Module:
+    from transformers import AutoModel
+
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    pooler = {"add_pooling_layer": False} if kind in {"bert", "roberta", "xlm-roberta"} else {}
+    module: nn.Module = _open(AutoModel, folder, **pooler)[0]
+    return module
+
+
+def _open(family: Any, folder: Path, **keywords: Any) -> tuple[Any, dict[str, Any]]:
+    """Call `from_pretrained` with the house's rules, quietly, and say clearly why it failed."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        module, info = family.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **keywords,
+        )
+    except Exception as error:  # the library raises many kinds for a damaged folder
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder}: cannot be opened: {type(error).__name__}: {reason}") from error
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+    return module, info
+
+
+def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over real tokens: hidden [B, L, H], mask [B, L] -> [B, H]."""
+    weights = mask.to(hidden.dtype)[:, :, None]
+    return (hidden * weights).sum(1) / weights.sum(1)

@@ -1,0 +1,302 @@
+"""The whole way down: seven steps, one after the other. Only this room knows their order.
+
+`run` is the way; the rooms below it do the work. `prepare` is steps 2 to 5, which `check` walks
+as well. What was trained is scored from its files, not from memory, so that the figure is that
+of what is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mulgil import cache, evaluation, fetch, hardware, registry, splits
+from mulgil.contracts import (
+    Array,
+    Dataset,
+    Learner,
+    Method,
+    Model,
+    Network,
+    Outcome,
+    Rejected,
+    Schema,
+    Stepped,
+    Task,
+    Tokenizer,
+    refusal,
+)
+from mulgil.errors import DataError, SettingError, nearest
+from mulgil.examples import Example
+from mulgil.loader import BatchLoader
+from mulgil.recipe import WINGS, Recipe
+from mulgil.result import finish
+from mulgil.rundir import RunDir, Say
+from mulgil.splits import Splits
+from mulgil.storage import commit_folder, discard_folder, require_space, sha256_file
+
+
+@dataclasses.dataclass(slots=True)
+class Loaders:
+    """Step 5: batches of each part, and the way to score the validation rows."""
+
+    train: BatchLoader
+    valid: BatchLoader
+    test: BatchLoader
+    look: Callable[[Callable[[], None]], dict[str, float]] | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class Prepared:
+    """What steps 1 to 5 make."""
+
+    recipe: Recipe
+    task: Task
+    method: Method
+    model: Model
+    splits: Splits
+    schema: Schema
+    tokenizer: Tokenizer
+    loaders: Loaders
+    device: str
+    precision: str
+
+
+def run(recipe: Recipe, root: Path, resume: bool = False, say: Say = lambda line: None) -> Path:
+    """Go down the seven steps and return the run folder.
+
+    Args:
+        recipe: step 1, read and checked.
+        root: folder of run folders.
+        resume: go on with a run that was begun; a finished one is left as it is.
+        say: where lines for people go.
+    """
+    with RunDir.create(root, recipe, resume, say) as folder:
+        if folder.finished:
+            say(f"{folder.path} is finished; nothing to do")
+            return folder.path
+        made = prepare(recipe, say)  # steps 1 to 5
+        network = build(made)
+        folder.settle(_provenance(made), made.schema)
+        learner = teach(made, network, folder)  # step 6
+        outcome = _fit(made, learner, folder)  # step 7
+        _keep(made, network, folder)
+        finish(folder, made, learner, outcome, metric(made)[0])
+        return folder.path
+
+
+def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
+    """Go down steps 1 to 5: settings, data, model, tokenizer, loader."""
+    task, method, model = recipe.task.make(), recipe.method.make(), recipe.model.make()
+    dataset = recipe.data.make()
+    say(f"1 settings   {recipe.name}: {recipe.task.name}, {recipe.method.name}")
+    names = {section: getattr(recipe, section).name for section in WINGS}
+    problem = refusal(dataset, model, task, method, names)
+    if problem:
+        raise SettingError(problem)
+    device, precision = hardware.resolve(recipe.trainer, model.kind)
+
+    parts, schema = load_splits(recipe, dataset, task)
+    counts = ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items())
+    say(f"2 data       {recipe.data.name}: {counts}; labels {', '.join(schema.labels)}")
+    for note in parts.notes:
+        say(f"             {note}")
+
+    source = model.source()
+    origin = getattr(recipe.model.settings, "pretrained", None)
+    say(f"3 model      {recipe.model.name}: {_short(origin) if origin else 'from scratch'}")
+
+    tokenizer = _tokenizer(recipe, model, source, parts, task)
+    say(f"4 tokenizer  {recipe.tokenizer.name}")
+    for note in tokenizer.notes:
+        say(f"             {note}")
+
+    loaders = build_loaders(recipe, parts, schema, task, tokenizer)
+    cut = loaders.train.encoded.truncated
+    mean = loaders.train.encoded.lengths.mean()
+    say(
+        f"5 loader     {loaders.train.batches(0):,} batches an epoch, {mean:.1f} units a row on"
+        f" average, {cut:,} rows truncated"
+    )
+    return Prepared(
+        recipe, task, method, model, parts, schema, tokenizer, loaders, device, precision
+    )
+
+
+def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, Schema]:
+    """Step 2: read, cut, and leave out rows that the task cannot use."""
+    settings = recipe.data.settings
+    parts = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
+    schema = task.schema(parts.train)
+    for name, rows in parts.items():
+        problems = [(row, task.problem(row, schema)) for row in rows]
+        parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
+        left = [row for row, reason in problems if not reason]
+        if len(rows) - len(left) > settings.max_rejected * len(rows):
+            row, reason = next((row, reason) for row, reason in problems if reason)
+            raise DataError(
+                f"data: {len(rows) - len(left):,} of {len(rows):,} {name} rows cannot be used"
+                f" ({row.id}: {reason}); mend them or raise data.max_rejected"
+            )
+        rows[:] = left
+    return parts, schema
+
+
+def build_loaders(
+    recipe: Recipe, parts: Splits, schema: Schema, task: Task, tokenizer: Tokenizer
+) -> Loaders:
+    """Step 5: encode once, or take it from the cache, and cut batches."""
+    folder = fetch.cache_folder() / "encoded" if recipe.loader.cache else None
+
+    def loader(rows: list[Example]) -> BatchLoader:
+        encoded = cache.encode([task.text(row) for row in rows], tokenizer, folder)
+        targets = task.targets(rows, schema)
+        return BatchLoader(encoded, targets, recipe.loader, recipe.trainer.seed)
+
+    return Loaders(loader(parts.train), loader(parts.valid), loader(parts.test))
+
+
+def build(made: Prepared) -> Network:
+    """Step 3's end: the network, now that tokenizer and labels are known."""
+    head = dataclasses.replace(made.task.head(made.schema), pooling=made.method.pooling)
+    seed = made.recipe.trainer.seed
+    network = made.model.build(made.tokenizer, head, made.precision, made.device, seed)
+    network.prepare(batch.inputs for batch in made.loaders.train.in_order())
+    return network
+
+
+def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Learner:
+    """Step 6: put the method around the network."""
+    targets = made.task.targets(made.splits.train, made.schema)
+    weights = made.task.class_weights(targets, made.schema)
+    learner = made.method.learner(made.task, network, weights, made.recipe.trainer)
+    if isinstance(learner, Stepped):
+        learner.seed(made.recipe.trainer.seed)
+    if folder is not None:
+        moved = f"{learner.trainable:,}" if learner.trainable else "a linear head"
+        of = f" of {network.parameters_total:,} weights" if learner.trainable else ""
+        folder.say(
+            f"6 method     {made.recipe.method.name}: {moved}{of} learn;"
+            f" {made.precision} on {made.device}"
+        )
+    return learner
+
+
+def metric(made: Prepared) -> tuple[str, bool]:
+    """Return the validation figure that picks the best weights, and whether higher is better.
+
+    Raises:
+        SettingError: `trainer.metric` names no figure of the task.
+    """
+    wanted = made.recipe.trainer.metric
+    known = {"auto", "loss", *made.task.metrics}
+    if wanted not in known:
+        raise SettingError(f'trainer.metric: unknown "{wanted}"; {nearest(wanted, known)}')
+    if wanted == "loss":
+        return "loss", False
+    name = made.task.metrics[0] if wanted == "auto" else wanted
+    return name, bool(registry.load("metrics", name).higher_is_better)
+
+
+def _fit(made: Prepared, learner: Learner, folder: RunDir) -> Outcome:
+    """Step 7: let the engine teach the learner."""
+    folder.number_rows([row.id for row in made.splits.train])
+    if len(made.loaders.valid):
+        made.loaders.look = _look(made, learner.network)
+    if isinstance(learner, Stepped):
+        size = sum(array.nbytes for array in learner.state().values())
+        require_space(folder.path, 3 * size, "two checkpoints and the model")
+    engine = registry.load("engines", made.recipe.trainer.engine)()
+    outcome: Outcome = engine.fit(learner, made.loaders, made.recipe.trainer, folder, metric(made))
+    folder.say(
+        f"7 trainer    {outcome.stopped}: {outcome.steps:,} steps, {outcome.epochs:g} epochs,"
+        f" {outcome.seconds:.1f} s"
+    )
+    return outcome
+
+
+def _look(made: Prepared, network: Network) -> Callable[[Callable[[], None]], dict[str, float]]:
+    """Return the way to score the validation rows with the network as it is."""
+    loader, task, schema = made.loaders.valid, made.task, made.schema
+    gold: Array | None = loader.targets
+
+    def look(between: Callable[[], None]) -> dict[str, float]:
+        shares = evaluation.probabilities(
+            network, loader.in_order(), len(loader), task, schema, between
+        )
+        if gold is None:
+            raise DataError("validation rows need labels")
+        scored = evaluation.judge(task, schema, gold, shares)
+        return {"loss": evaluation.loss(gold, shares), **evaluation.headlines(task, scored)}
+
+    return look
+
+
+def _keep(made: Prepared, network: Network, folder: RunDir) -> None:
+    """Write `model/`: network, labels, tokenizer; whole or not at all."""
+    target = folder.path / "model"
+
+    def fill(temporary: Path) -> None:
+        network.save(temporary, made.schema.labels)
+        made.tokenizer.save(temporary)
+
+    if target.exists():
+        discard_folder(target)
+    commit_folder(target, fill)
+
+
+def _tokenizer(
+    recipe: Recipe, model: Model, source: Path | None, parts: Splits, task: Task
+) -> Tokenizer:
+    """Step 4: the checkpoint's own tokenizer, or one learnt from the training rows."""
+    settings, longest = recipe.tokenizer.settings, model.longest()
+    wanted = getattr(settings, "max_length", 0)
+    if longest is not None and wanted > longest:
+        raise SettingError(
+            f"tokenizer.max_length is {wanted}, but the model reads {longest} tokens at most;"
+            f" set it to {longest} or less"
+        )
+    texts = (task.text(row) for row in parts.train)
+    made: Tokenizer = recipe.tokenizer.plugin.make(settings, source, texts, recipe.trainer.seed)
+    return made
+
+
+def _provenance(made: Prepared) -> dict[str, Any]:
+    """Return what the run depends on."""
+    source = made.model.source()
+    weights = sorted(source.glob("*.safetensors")) if source else []
+    checksum = hashlib.sha256("".join(map(sha256_file, weights)).encode()).hexdigest()
+    return {
+        "data": {name: splits.fingerprint(rows) for name, rows in made.splits.items()},
+        "model": checksum if weights else "from scratch",
+        "tokenizer": made.tokenizer.fingerprint(),
+        "seeds": {"data": made.recipe.data.settings.seed, "trainer": made.recipe.trainer.seed},
+        "precision": made.precision,
+        "device": made.device,
+        "machine": hardware.describe(),
+        "versions": hardware.versions(),
+        "git": _git(),
+    }
+
+
+def _git() -> str | None:
+    """Return the commit of the current folder's repository, "+" behind it when it has changes."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def _short(name: str) -> str:
+    return Path(name).name if Path(name).is_absolute() else name

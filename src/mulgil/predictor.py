@@ -1,0 +1,117 @@
+"""From a run folder to answers: rows in, rows out, with a probability for each possible answer.
+
+Chosen: rows are answered in chunks, sorted by length within a chunk, so that a stream of any
+size needs the memory of one chunk; a bad row gives `{"error": ...}` in its own place. It costs
+that the first answer of a stream waits for its chunk.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mulgil import evaluation, hardware, recipe
+from mulgil.contracts import Array, Schema, Task
+from mulgil.errors import DataError, MulgilError, RunError
+from mulgil.loader import BatchLoader
+from mulgil.rundir import read_schema
+from mulgil.storage import verify_folder
+
+CHUNK = 2048
+"""Rows that are answered together."""
+
+MAX_CHARACTERS = 1_000_000
+"""A longer text is an error in its place: it is a file, not a row."""
+
+
+class Predictor:
+    """A loaded run.
+
+    Args:
+        path: run folder.
+
+    Raises:
+        RunError: the folder is no run, is not finished, or was changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not (path / "recipe.toml").exists():
+            raise RunError(f"{path}: is no run folder (it has no recipe.toml)")
+        if not (path / "model").is_dir():
+            raise RunError(f"{path}: has no model yet; go on with mulgil train --resume")
+        verify_folder(path / "model")
+        self.path = path
+        self.recipe = recipe.read(str(path / "recipe.toml"))
+        self.schema: Schema = read_schema(path)
+        self.task: Task = self.recipe.task.make()
+        model = self.recipe.model.plugin
+        device, precision = hardware.resolve(self.recipe.trainer, model.kind)
+        self.precision = precision
+        self.tokenizer = self.recipe.tokenizer.plugin.load(path / "model")
+        head = self.task.head(self.schema)
+        self.network = model.load(path / "model", head, precision, device)
+
+    def predict(self, texts: Iterable[Any], chunk: int = CHUNK) -> Iterator[dict[str, Any]]:
+        """Yield an answer for each text, in order.
+
+        Args:
+            texts: strings; anything else gives an error in its place, an exception its message.
+            chunk: rows answered together.
+        """
+        stream = iter(texts)
+        while rows := list(itertools.islice(stream, chunk)):
+            answers = [_problem(row) for row in rows]
+            good = [i for i, answer in enumerate(answers) if answer is None]
+            if good:
+                shares = self.probabilities([rows[i] for i in good])
+                for i, share in zip(good, shares, strict=True):
+                    answers[i] = self.task.answer(share, self.schema)
+            yield from (answer or {} for answer in answers)
+
+    def probabilities(self, texts: list[str]) -> Array:
+        """Return float64 [texts, labels]."""
+        encoded = self.tokenizer.encode(texts)
+        loader = BatchLoader(encoded, None, self.recipe.loader, 0)
+        return evaluation.probabilities(
+            self.network, loader.in_order(), len(texts), self.task, self.schema
+        )
+
+    def score(self, rows: list[Any]) -> tuple[Array, Array]:
+        """Return gold targets and probabilities of rows that have labels."""
+        problems = [(row, self.task.problem(row, self.schema)) for row in rows]
+        for row, reason in problems:
+            if reason:
+                raise DataError(f"{row.id}: {reason}")
+        if not rows:
+            return np.zeros(0, np.int64), np.zeros((0, len(self.schema.labels)))
+        gold = self.task.targets(rows, self.schema)
+        return gold, self.probabilities([self.task.text(row) for row in rows])
+
+
+def _problem(row: Any) -> dict[str, Any] | None:
+    """Return the error for a row that cannot be answered, or None."""
+    if isinstance(row, MulgilError):
+        return {"error": str(row)}
+    if not isinstance(row, str):
+        return {"error": f"a text must be a string, not {type(row).__name__}"}
+    if not row.strip():
+        return {"error": "empty text"}
+    if len(row) > MAX_CHARACTERS:
+        return {"error": f"{len(row):,} characters; a row may have {MAX_CHARACTERS:,} at most"}
+    return None
+
+
+def load(path: Path | str) -> Predictor:
+    """Open a run folder for answering."""
+    return Predictor(Path(path))
+
+
+def known_runs(root: Path) -> list[Path]:
+    """Return the run folders below `root`, by name."""
+    if not root.is_dir():
+        return []
+    return sorted(path.parent for path in root.glob("*/recipe.toml"))

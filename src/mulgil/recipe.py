@@ -1,0 +1,349 @@
+"""Step 1, settings: a recipe is one TOML file, one table a step, strict, and it is the whole run.
+
+Chosen: each section is checked by the settings class of the plug-in that it names, so that a
+setting lives beside the code that reads it; a recipe may stand on one other (`base`), one level
+only, so that what runs can be read in two files at most. Paths in a file are relative to that
+file, paths in a command line override to the current folder. What is run is written out with
+every default, so that the run's own recipe gives the run again. It costs importing the plug-ins
+of the four named parts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from mulgil import registry, settings
+from mulgil.errors import SettingError, nearest
+from mulgil.settings import Settings, Table
+
+WINGS = {
+    "data": "datasets",
+    "model": "models",
+    "tokenizer": "tokenizers",
+    "task": "tasks",
+    "method": "methods",
+}
+"""Sections whose `name` picks a plug-in, and the wing that it is picked from."""
+
+DEFAULTS = {"data": "files", "model": "encoder", "task": "classification", "method": "full"}
+"""What is taken when a section has no `name`; the tokenizer's default is the model's own choice."""
+
+TOP = ("name", "base")
+NAME = re.compile(r"[\w가-힣][\w가-힣.\-]{0,99}")
+
+
+class LoaderSettings(Settings):
+    """Step 5: how rows become batches."""
+
+    rows: int = pydantic.Field(32, ge=1, le=65536)
+    """Most rows in a batch."""
+    tokens: int = pydantic.Field(4096, ge=8, le=1 << 24)
+    """Most tokens in a batch, padding included: long rows make smaller batches."""
+    multiple: int = pydantic.Field(8, ge=1, le=512)
+    """Lengths are rounded up to a multiple of this: every new shape costs a kernel build."""
+    window: int = pydantic.Field(64, ge=1, le=4096)
+    """Batches of like length are cut from so many batches of shuffled rows; 1 is no bucketing."""
+    prefetch: int = pydantic.Field(2, ge=0, le=64)
+    """Batches made ready ahead by a thread; 0 makes them in the loop itself."""
+    cache: bool = True
+    """Keep encoded rows in the cache folder, keyed by content, tokenizer and settings."""
+
+
+class TrainerSettings(Settings):
+    """Step 7: how the steps are made."""
+
+    engine: str = "local"
+    """Where the steps run: `mulgil list engines`."""
+    epochs: float = pydantic.Field(3.0, gt=0, le=10_000)
+    """Passes over the training rows; a fraction stops within one."""
+    learning_rate: float = pydantic.Field(5e-5, gt=0, le=10)
+    """Peak learning rate."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up: to zero in a line, in a cosine, or not."""
+    warmup: float = pydantic.Field(0.06, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises from zero."""
+    weight_decay: float = pydantic.Field(0.01, ge=0, le=1)
+    """AdamW's decay of weight matrices; biases, norms and embeddings are never decayed."""
+    clip: float = pydantic.Field(1.0, gt=0)
+    """Longest gradient; longer ones are scaled down to it."""
+    accumulate: int = pydantic.Field(1, ge=1, le=4096)
+    """Batches whose gradients make one step, weighted by their rows."""
+    seed: int = pydantic.Field(7, ge=0, lt=1 << 31)
+    """Seed of the new weights, the order of the rows and the dropout."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the network; masters are always fp32. "auto" takes bf16 where it pays."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """"auto" takes a GPU when there is one."""
+    evaluate_every: float = pydantic.Field(1.0, gt=0)
+    """Epochs between two looks at the validation rows (and between two checkpoints)."""
+    metric: str = "auto"
+    """Validation figure that picks the best weights; "auto" is the task's first metric, "loss" is
+    the mean loss."""
+    patience: int = pydantic.Field(0, ge=0)
+    """Stop after so many looks without a better figure; 0 never stops early."""
+    save_minutes: float = pydantic.Field(10.0, gt=0)
+    """A checkpoint is also saved when so many minutes have gone by since the last."""
+    time_limit: float | None = pydantic.Field(None, gt=0)
+    """Minutes after which training stops, keeps the best weights so far and is evaluated."""
+    log_every: int = pydantic.Field(10, ge=1)
+    """Steps between two lines of the journal."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (extra "tensorboard")."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A section that picks a plug-in: its name, its class and its checked settings."""
+
+    name: str
+    plugin: Any
+    settings: Any
+
+    def make(self) -> Any:
+        """Return the plug-in, made with its settings."""
+        return self.plugin(self.settings)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recipe:
+    """A checked recipe. Every section has its settings, defaults included."""
+
+    name: str
+    data: Part
+    model: Part
+    tokenizer: Part
+    task: Part
+    method: Part
+    loader: LoaderSettings
+    trainer: TrainerSettings
+
+    def dump(self, folder: Path) -> str:
+        """Write the recipe out with every default; paths are relative to `folder`."""
+        tables = {}
+        for section in WINGS:
+            part: Part = getattr(self, section)
+            values = part.settings.model_dump()
+            for key in settings.marked(type(part.settings), settings.PATH):
+                values[key] = _relative(values[key], folder)
+            for key in settings.marked(type(part.settings), settings.PATH_OR_NAME):
+                if values[key] and Path(values[key]).is_absolute():
+                    values[key] = _relative(values[key], folder)
+            tables[section] = {"name": part.name, **values}
+        tables["loader"] = self.loader.model_dump()
+        tables["trainer"] = self.trainer.model_dump()
+        return settings.dump(tables, {"name": self.name})
+
+
+def bundled() -> dict[str, Path]:
+    """Return the recipes that come with the package: `{name: file}`."""
+    folder = Path(str(resources.files("mulgil") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        recipe: a path, or the name of a bundled recipe.
+        overrides: `section.key=value`, the later ones win.
+
+    Raises:
+        SettingError: with file, line, rule, value seen and remedy.
+    """
+    path = _find(recipe)
+    table = Table.read(path)
+    sections = _sections(table, path.parent)
+    base = table.values.get("base")
+    if base is not None:
+        sections = _stand_on(base, sections, table, path)
+    for text in overrides:
+        _override(sections, text)
+    name = sections.pop("", {}).get("name", path.stem)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise SettingError(
+            f'{table.at("name")}: name must be letters, digits, ".", "-", "_" (1 to 100 of them,'
+            f" no dash or dot first), not {name!r}"
+        )
+    return _check(name, sections)
+
+
+def _find(recipe: str) -> Path:
+    path = Path(recipe)
+    if path.exists() or path.suffix == ".toml":
+        return path
+    known = bundled()
+    if recipe not in known:
+        raise SettingError(
+            f'no recipe file and no bundled recipe "{recipe}"; {nearest(recipe, known)}'
+        )
+    return known[recipe]
+
+
+def _sections(table: Table, folder: Path) -> dict[str, dict[str, Any]]:
+    known = {*TOP, *WINGS, "loader", "trainer"}
+    sections: dict[str, dict[str, Any]] = {"": {}}
+    for key, value in table.values.items():
+        if key not in known:
+            raise SettingError(f"{table.at(key)}: unknown section {key}; {nearest(key, known)}")
+        if key in TOP:
+            sections[""][key] = value
+        elif isinstance(value, dict):
+            sections[key] = {name: _Value(v, table, folder) for name, v in value.items()}
+        else:
+            raise SettingError(f"{table.at(key)}: {key} must be a table: [{key}]")
+    return sections
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Value:
+    """A setting's value and where it came from."""
+
+    value: Any
+    table: Table
+    folder: Path
+
+
+def _stand_on(
+    base: Any, sections: dict[str, dict[str, Any]], table: Table, path: Path
+) -> dict[str, dict[str, Any]]:
+    """Lay the recipe's sections over its base's; a new plug-in name drops the base's keys."""
+    place = table.at("base")
+    if not isinstance(base, str):
+        raise SettingError(f"{place}: base must be a recipe's name or file, not {base!r}")
+    beside = path.parent / (base if base.endswith(".toml") else f"{base}.toml")
+    if beside.resolve() == path.resolve():
+        raise SettingError(f"{place}: base is the recipe itself")
+    try:
+        lower_path = beside if beside.exists() else _find(base)
+        lower = Table.read(lower_path)
+    except SettingError as error:
+        raise SettingError(f"{place}: base: {error}") from None
+    if "base" in lower.values:
+        raise SettingError(f'{place}: base "{base}" stands on a base itself; one level only')
+    merged = _sections(lower, lower_path.parent)
+    for section, values in sections.items():
+        under = merged.get(section, {})
+        renamed = "name" in values and "name" in under and _raw(values) != _raw(under)
+        merged[section] = values if section and renamed else under | values
+    return merged
+
+
+def _raw(values: dict[str, Any]) -> Any:
+    return values["name"].value if isinstance(values["name"], _Value) else values["name"]
+
+
+def _override(sections: dict[str, dict[str, Any]], text: str) -> None:
+    key, value = settings.parse_override(text)
+    origin = Table({}, {}, f'override "{text}"')
+    if key == "name":
+        sections[""]["name"] = value
+        return
+    section, _, setting = key.partition(".")
+    known = {*WINGS, "loader", "trainer"}
+    if section not in known or not setting:
+        raise SettingError(
+            f"{origin.origin}: {key} is not a setting; {nearest(section, {*known, 'name'})}"
+        )
+    values = sections.setdefault(section, {})
+    if setting == "name" and "name" in values and values["name"].value != value:
+        values.clear()
+    values[setting] = _Value(value, origin, Path.cwd())
+
+
+def _check(name: str, sections: dict[str, dict[str, Any]]) -> Recipe:
+    parts: dict[str, Part] = {}
+    for section, wing in WINGS.items():
+        values = dict(sections.get(section, {}))
+        given = values.pop("name", None)
+        default = DEFAULTS.get(section) or parts["model"].plugin.tokenizer
+        parts[section] = _part(section, wing, given, default, values)
+    loader = _build(LoaderSettings, "loader", sections.get("loader", {}))
+    trainer = _build(TrainerSettings, "trainer", sections.get("trainer", {}))
+    known = registry.names("engines")
+    if trainer.engine not in known:
+        raise SettingError(f'unknown engine "{trainer.engine}"; {nearest(trainer.engine, known)}')
+    return Recipe(name=name, loader=loader, trainer=trainer, **parts)
+
+
+def _part(section: str, wing: str, given: Any, default: str, values: dict[str, Any]) -> Part:
+    chosen = default if given is None else given.value
+    if not isinstance(chosen, str):
+        raise SettingError(f"{given.table.at(section + '.name')}: {section}.name must be a name")
+    try:
+        plugin = registry.load(wing, chosen)
+    except SettingError as error:
+        place = given.table.at(f"{section}.name") if given else section
+        raise SettingError(f"{place}: {error}") from None
+    return Part(chosen, plugin, _build(plugin.Settings, section, values))
+
+
+def _build(model: Any, section: str, values: dict[str, Any]) -> Any:
+    """Check a section; the message points to the place that the wrong value came from."""
+    plain = {key: value.value for key, value in values.items()}
+    for key in settings.marked(model, settings.PATH):
+        if isinstance(plain.get(key), str):
+            plain[key] = str((values[key].folder / Path(plain[key]).expanduser()).absolute())
+    for key in settings.marked(model, settings.PATH_OR_NAME):
+        if isinstance(plain.get(key), str):
+            plain[key] = _path_or_name(plain[key], values[key].folder)
+    return settings.build(model, plain, section, _Origins(values, section))
+
+
+class _Origins(Table):
+    """Values from several files: `at` asks the file that the key came from."""
+
+    def __init__(self, values: dict[str, _Value], section: str) -> None:
+        super().__init__({}, {}, f"[{section}]")
+        self._values = values
+        self._section = section
+
+    def at(self, key: str) -> str:
+        name = key.removeprefix(self._section + ".").split(".")[0]
+        return self._values[name].table.at(key) if name in self._values else self.origin
+
+
+def _path_or_name(value: str, folder: Path) -> str:
+    path = folder / Path(value).expanduser()
+    if path.exists() or value.startswith((".", "/", "~")):
+        return str(path.absolute())
+    return value
+
+
+def _relative(value: str | None, folder: Path) -> str | None:
+    return None if value is None else os.path.relpath(value, folder)
+
+
+def schema() -> dict[str, Any]:
+    """Return a JSON schema of recipes, for editors (one table a step, by plug-in name)."""
+    properties: dict[str, Any] = {
+        "name": {"type": "string", "description": "Name of the run folder."},
+        "base": {"type": "string", "description": "A recipe that this one stands on."},
+    }
+    for section, wing in WINGS.items():
+        default = DEFAULTS.get(section)
+        choices = []
+        for name, text in registry.describe(wing).items():
+            table = registry.load(wing, name).Settings.model_json_schema()
+            table["properties"] = {"name": {"const": name}, **table.get("properties", {})}
+            table["description"] = text
+            if name != default:
+                table["required"] = ["name", *table.get("required", [])]
+            choices.append(table)
+        properties[section] = {"oneOf": choices}
+    properties["loader"] = LoaderSettings.model_json_schema()
+    properties["trainer"] = TrainerSettings.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Mulgil recipe",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }

@@ -1,0 +1,104 @@
+"""The folder is the registry: a plug-in is one file of a wing, its name is the file's name.
+
+`tasks/masked_lm.py` is the task `masked-lm`; the first line of its docstring is what `mulgil
+list` prints, read from the source without importing it. A package from outside plugs in with an
+entry point in the group `mulgil.<wing>` whose value is a module. The class of a plug-in is the
+one class that its module defines as a subclass of the wing's contract.
+
+Chosen: no decorators and no central table, so that adding a thing means adding a file. It costs
+a rule (one plug-in class a module), which `load` checks, and a stored snapshot of names in the
+tests, so that an accidental disappearance fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from mulgil.errors import ModelError, SettingError, nearest
+
+WINGS = {
+    "datasets": "Dataset",
+    "models": "Model",
+    "tokenizers": "Tokenizer",
+    "tasks": "Task",
+    "methods": "Method",
+    "engines": "Engine",
+    "metrics": "Metric",
+}
+"""Each wing and the name of the contract in `mulgil.contracts` that its plug-ins keep."""
+
+
+@functools.cache
+def modules(wing: str) -> dict[str, str]:
+    """Return `{plug-in name: module path}` of a wing, the package's own first, sorted by name.
+
+    Files that start with an underscore are helpers of the wing, not plug-ins.
+    """
+    package = importlib.import_module(f"mulgil.{wing}")
+    own = {
+        name.replace("_", "-"): f"mulgil.{wing}.{name}"
+        for _, name, _ in pkgutil.iter_modules(package.__path__)
+        if not name.startswith("_")
+    }
+    outside = {
+        point.name: point.value
+        for point in importlib.metadata.entry_points(group=f"mulgil.{wing}")
+        if point.name not in own
+    }
+    return dict(sorted((own | outside).items()))
+
+
+def names(wing: str) -> list[str]:
+    """Return the names of a wing's plug-ins, sorted."""
+    return list(modules(wing))
+
+
+def describe(wing: str) -> dict[str, str]:
+    """Return `{name: first line of the docstring}` without importing any plug-in."""
+    return {name: _first_line(path) for name, path in modules(wing).items()}
+
+
+def load(wing: str, name: str) -> Any:
+    """Return the plug-in class called `name` in `wing`.
+
+    Raises:
+        SettingError: there is no such plug-in; the message has the nearest name.
+        ModelError: the module does not define exactly one class of the wing's contract.
+    """
+    known = modules(wing)
+    if name not in known:
+        raise SettingError(f'unknown {wing.removesuffix("s")} "{name}"; {nearest(name, known)}')
+    contract = getattr(importlib.import_module("mulgil.contracts"), WINGS[wing])
+    module = importlib.import_module(known[name])
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, contract)
+        and value.__module__ == module.__name__
+        and not value.__name__.startswith("_")
+    ]
+    if len(classes) != 1:
+        found = ", ".join(c.__name__ for c in classes) or "none"
+        raise ModelError(
+            f"{known[name]}: a plug-in module defines exactly one public {WINGS[wing]};"
+            f" found {found}"
+        )
+    return classes[0]
+
+
+def _first_line(module: str) -> str:
+    """Return the first docstring line of a module, from its source."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return doc.splitlines()[0] if doc else ""

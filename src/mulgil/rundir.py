@@ -1,0 +1,305 @@
+"""A run is a folder that explains itself and is enough, alone, to answer, compare and resume.
+
+    recipe.toml        what was run, all defaults written
+    provenance.json    versions, seeds, checksums of data and model, the kind of machine
+    schema.json        row shape, label names in order
+    model/             weights, config and tokenizer in the Hugging Face layout
+    checkpoints/       step-N/ folders, committed atomically
+    journal.jsonl      one line a logged step or look at the validation rows
+    predictions.jsonl  a line a test row: id, text, gold, predicted, probabilities
+    result.json        figures with intervals; written last = the run is done
+    report.html        what a person looks at first
+
+Chosen: a folder's name is the recipe's name, and a folder that exists is never written over: it
+is resumed, or another name is given. One process at a time holds the folder's lock. It costs
+thinking of names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mulgil import settings
+from mulgil.checkpoint import Checkpoints
+from mulgil.contracts import Schema
+from mulgil.errors import RunError, StorageError
+from mulgil.lock import Lock
+from mulgil.recipe import Recipe
+from mulgil.storage import sweep, write_atomic
+
+FORMAT = 1
+"""Version of result.json."""
+
+MAY_CHANGE = frozenset(
+    f"trainer.{key}"
+    for key in ["epochs", "patience", "save_minutes", "time_limit", "log_every", "tensorboard"]
+) | {"loader.prefetch", "loader.cache"}
+"""Settings that a resumed run may change: they do not change a step that was already made."""
+
+Say = Callable[[str], None]
+
+
+class Journal:
+    """`journal.jsonl`: appended to in the run, cut back to the checkpoint on a resume.
+
+    Args:
+        path: the file.
+        events: where TensorBoard events go too, or None.
+    """
+
+    def __init__(self, path: Path, events: Path | None = None) -> None:
+        self._path = path
+        self._events_folder = events
+        self._events: Any = None
+        self._file = path.open("ab")
+
+    def write(self, kind: str, **values: Any) -> None:
+        """Add a line.
+
+        Raises:
+            StorageError: the disk refused it.
+        """
+        line = json.dumps({"kind": kind, **_plain(values)}, ensure_ascii=False)
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
+        if self._events_folder is not None and "step" in values:
+            self._event(values["step"], values)
+
+    def flush(self) -> int:
+        """Put everything on the disk and return the length in bytes."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
+        return self._file.tell()
+
+    def cut(self, length: int) -> None:
+        """Forget what was written after a checkpoint: those steps are made again."""
+        self._file.truncate(length)
+        self._file.seek(length)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+    def _event(self, step: int, values: dict[str, Any]) -> None:
+        if self._events is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise RunError(
+                    "trainer.tensorboard needs the extra: pip install mulgil[tensorboard]"
+                ) from error
+            self._events = SummaryWriter(str(self._events_folder), purge_step=step)
+        for name, value in values.items():
+            if isinstance(value, int | float) and name != "step":
+                self._events.add_scalar(name, value, step)
+
+
+class Bar:
+    """A progress bar on standard error; silent when nobody looks."""
+
+    def __init__(self, epochs: float, start: float) -> None:
+        self._bar: Any = None
+        self._mean: float | None = None
+        self._rows = 0
+        self._since = time.monotonic()
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            shape = "{l_bar}{bar}| {n:.2f}/{total:g} epochs [{elapsed}<{remaining}{postfix}]"
+            self._bar = tqdm(total=epochs, initial=start, bar_format=shape, leave=False)
+
+    def step(self, passed: float, rows: int, loss: float) -> None:
+        """Show a step: epochs passed, rows done, mean loss of the step."""
+        if self._bar is None:
+            return
+        self._rows += rows
+        self._mean = loss if self._mean is None else 0.95 * self._mean + 0.05 * loss
+        speed = self._rows / max(time.monotonic() - self._since, 1e-9)
+        self._bar.set_postfix_str(f"loss {self._mean:.4f}, {speed:,.0f} rows/s", refresh=False)
+        self._bar.update(min(passed, self._bar.total) - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class RunDir:
+    """An open run folder. Make one with `create`, look at one with `read`.
+
+    Args:
+        path: the folder.
+        say: where lines for people go.
+    """
+
+    def __init__(self, path: Path, say: Say) -> None:
+        self.path = path
+        self.say = say
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        self.journal: Journal
+        self._ids: list[str] = []
+
+    @classmethod
+    @contextlib.contextmanager
+    def create(cls, root: Path, recipe: Recipe, resume: bool, say: Say) -> Iterator[RunDir]:
+        """Make the folder, or open it again to resume, and hold its lock.
+
+        Raises:
+            RunError: it exists already, is in use, or was begun with other settings.
+            StorageError: it cannot be written.
+        """
+        path = root / recipe.name
+        begun = (path / "recipe.toml").exists()
+        if begun and not resume:
+            state = "is finished" if (path / "result.json").exists() else "was begun"
+            raise RunError(
+                f"{path} {state} already; go on with --resume, or train under another name:"
+                f" name={recipe.name}-2"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be made: {error.strerror}") from error
+        with Lock(path / ".lock"):
+            sweep(path)
+            text = recipe.dump(path)
+            if begun:
+                _compare(path, text)
+            run = cls(path, say)
+            run.write("recipe.toml", text)
+            events = path / "tensorboard" if recipe.trainer.tensorboard else None
+            run.journal = Journal(path / "journal.jsonl", events)
+            try:
+                yield run
+            finally:
+                run.journal.close()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / "result.json").exists()
+
+    def write(self, name: str, text: str) -> None:
+        """Write one of the folder's files, whole or not at all."""
+        write_atomic(self.path / name, text)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write one of the folder's JSON files."""
+        self.write(name, json.dumps(_plain(value), ensure_ascii=False, indent=1) + "\n")
+
+    def number_rows(self, ids: list[str]) -> None:
+        """Remember the ids of the training rows, for messages."""
+        self._ids = ids
+
+    def row_id(self, row: int) -> str:
+        """Return a training row's id."""
+        return self._ids[row] if row < len(self._ids) else str(row)
+
+    @contextlib.contextmanager
+    def progress(self, epochs: float, start: float = 0.0) -> Iterator[Bar]:
+        """Show a progress bar while the block runs."""
+        bar = Bar(epochs, start)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+    def settle(self, provenance: dict[str, Any], schema: Schema) -> None:
+        """Write what the run depends on; a resumed run must depend on the same.
+
+        Raises:
+            RunError: data, model or tokenizer changed since the run was begun.
+        """
+        path = self.path / "provenance.json"
+        if path.exists():
+            before = read_json(path)
+            for key in ("data", "model", "tokenizer"):
+                if before.get(key) != provenance.get(key):
+                    raise RunError(
+                        f"{self.path}: the {key} changed since this run was begun"
+                        f" (was {before.get(key)}, is {provenance.get(key)}); put it back, or train"
+                        " under another name"
+                    )
+            if before.get("machine") != provenance.get("machine") or before.get(
+                "versions"
+            ) != provenance.get("versions"):
+                self.say(
+                    "     note: machine, threads or library versions differ from when this run was"
+                    " begun; it goes on, but not bit for bit"
+                )
+        self.write_json("provenance.json", provenance)
+        self.write_json("schema.json", dataclasses.asdict(schema))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of one of a run's JSON files.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent}: has no {path.name}; is it a finished run folder?") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: damaged: not a table")
+    return value
+
+
+def read_schema(path: Path) -> Schema:
+    """Return the schema of the run in this folder."""
+    values = read_json(path / "schema.json")
+    return Schema(
+        str(values["shape"]),
+        tuple(values["labels"]),
+        bool(values["multi_label"]),
+        float(values["threshold"]),
+    )
+
+
+def _compare(path: Path, text: str) -> None:
+    """Refuse to resume when a setting that shaped the steps has changed."""
+    before = settings.Table.read(path / "recipe.toml").values
+    after = settings.Table.parse(text, "recipe").values
+    changes = []
+    for section in sorted({*before, *after} - {"name"}):
+        old, new = before.get(section, {}), after.get(section, {})
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key) and f"{section}.{key}" not in MAY_CHANGE:
+                changes.append(f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}")
+    if changes:
+        raise RunError(
+            f"{path}: cannot resume with other settings: {'; '.join(changes)};"
+            " put them back, or train under another name"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Make a value fit for strict JSON: no NaN, no infinities, no numpy scalars."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, str | bytes):
+        value = value.item()
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value

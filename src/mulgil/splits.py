@@ -1,0 +1,164 @@
+"""Step 2, data: from what a data set's files hold to three parts that never share a cut.
+
+Chosen: a missing test part is cut from all rows, a missing validation part is cut from the
+training rows and never from the test; both cuts are stratified by label and drawn once with the
+data's own seed, so that another training seed sees the same rows. Rows whose texts are equal
+(after NFC) stay on one side of a cut, so that no cut of ours makes a leak. It costs parts that
+are a few rows off the share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mulgil import hangul
+from mulgil.contracts import DataSettings, Parts, Rejected
+from mulgil.errors import DataError
+from mulgil.examples import Example
+
+Text = Callable[[Example], str]
+
+
+@dataclasses.dataclass(slots=True)
+class Splits:
+    """The rows of a run.
+
+    Attributes:
+        train: rows that the network learns from.
+        valid: rows that choose the best weights; may be empty.
+        test: rows that the score is measured on; nothing else ever reads them.
+        rejected: rows that were left out, with reasons.
+        notes: what was guessed, cut or noticed.
+    """
+
+    train: list[Example]
+    valid: list[Example]
+    test: list[Example]
+    rejected: list[Rejected]
+    notes: list[str]
+
+    def items(self) -> list[tuple[str, list[Example]]]:
+        """Return the three parts with their names."""
+        return [("train", self.train), ("valid", self.valid), ("test", self.test)]
+
+
+def complete(parts: Parts, settings: DataSettings, text: Text) -> Splits:
+    """Cut what is missing and draw what was asked for.
+
+    Args:
+        parts: what the data set read.
+        settings: shares, limits and the seed.
+        text: what the task reads of a row; equal texts stay together.
+
+    Raises:
+        DataError: too many rows are rejected, or a part would be empty.
+    """
+    rows = {name: list(part) for name, part in parts.rows.items()}
+    _check_rejected(parts, settings)
+    notes = list(parts.notes)
+    train = rows.get("train") or rows.get("all") or []
+    test, valid = rows.get("test"), rows.get("valid")
+    if test is None:
+        train, test = cut(train, settings.test_share, settings.seed, text)
+        notes.append(f"test: {len(test):,} rows cut from all rows (stratified, {_seed(settings)})")
+    if valid is None:
+        train, valid = cut(train, settings.valid_share, settings.seed + 1, text)
+        notes.append(f"valid: {len(valid):,} rows cut from train (stratified, {_seed(settings)})")
+    for name, part, limit in (
+        ("train", train, settings.train_rows),
+        ("test", test, settings.test_rows),
+    ):
+        if limit is not None and limit < len(part):
+            drawn = draw(part, limit, settings.seed)
+            notes.append(f"{name}: {limit:,} of {len(part):,} rows drawn ({_seed(settings)})")
+            part[:] = drawn
+    if not train:
+        raise DataError(
+            "data: no training rows are left; check the file and the shares cut from it"
+        )
+    return Splits(train, valid, test, parts.rejected, notes)
+
+
+def cut(
+    rows: Sequence[Example], share: float, seed: int, text: Text
+) -> tuple[list[Example], list[Example]]:
+    """Return (the rest, about `share` of the rows), both in their old order, stratified by label.
+
+    Equal texts go to the same side. A label with a single text stays in the rest.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        groups[hangul.key(text(row))].append(i)
+    strata: dict[object, list[list[int]]] = defaultdict(list)
+    for members in groups.values():
+        strata[_label(rows[members[0]])].append(members)
+    generator = np.random.default_rng(seed)
+    taken: set[int] = set()
+    for label in sorted(strata, key=str):
+        pieces = strata[label]
+        wanted = round(share * sum(map(len, pieces)))
+        count = 0
+        for i in generator.permutation(len(pieces))[: max(len(pieces) - 1, 0)]:
+            if count >= wanted:
+                break
+            taken.update(pieces[i])
+            count += len(pieces[i])
+    return (
+        [row for i, row in enumerate(rows) if i not in taken],
+        [row for i, row in enumerate(rows) if i in taken],
+    )
+
+
+def draw(rows: Sequence[Example], limit: int, seed: int) -> list[Example]:
+    """Return `limit` rows in their old order, each label with its share (largest remainders)."""
+    strata: dict[object, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        strata[_label(row)].append(i)
+    labels = sorted(strata, key=str)
+    exact = np.array([limit * len(strata[label]) / len(rows) for label in labels])
+    counts = np.floor(exact).astype(int)
+    for i in np.argsort(counts - exact, kind="stable")[: limit - int(counts.sum())]:
+        counts[i] += 1
+    generator = np.random.default_rng(seed)
+    kept = [
+        i
+        for label, count in zip(labels, counts, strict=True)
+        for i in generator.permutation(strata[label])[:count]
+    ]
+    return [rows[i] for i in sorted(kept)]
+
+
+def fingerprint(rows: Sequence[Example]) -> str:
+    """Return a sha256 of the rows' content, for the record of a run and for a resume."""
+    digest = hashlib.sha256()
+    for row in rows:
+        for field in dataclasses.fields(row):
+            digest.update(repr(getattr(row, field.name)).encode("utf-8", "surrogatepass"))
+            digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _label(row: Example) -> object:
+    return getattr(row, "label", None)
+
+
+def _seed(settings: DataSettings) -> str:
+    return f"seed {settings.seed}"
+
+
+def _check_rejected(parts: Parts, settings: DataSettings) -> None:
+    bad = len(parts.rejected)
+    total = bad + sum(map(len, parts.rows.values()))
+    if total == 0:
+        raise DataError("data: there are no rows")
+    if bad > settings.max_rejected * total:
+        first = "; ".join(f"{row.id}: {row.reason}" for row in parts.rejected[:3])
+        raise DataError(
+            f"data: {bad:,} of {total:,} rows cannot be used ({first}); mend the file or raise"
+            f" data.max_rejected (now {settings.max_rejected})"
+        )

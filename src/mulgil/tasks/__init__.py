@@ -1,0 +1,1 @@
+"""Step 6: tasks, one a file."""

@@ -1,0 +1,310 @@
+"""Subword tokens: the pretrained model's own tokenizer, or one learnt from the training texts.
+
+Chosen: the `tokenizers` library does the work; around it stand four things that it does not do.
+Texts are composed to NFC first, so that decomposed Hangul is never unknown. A string that looks
+like a special token (`[SEP]`, `</s>`) is plain text: it is broken in two when the encoding
+shows it. Offsets point into the user's own string, decomposed or not. Truncated rows and
+unknown tokens are counted. It costs a look at each row's special ids, about 3% of the encoding
+time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pydantic
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from mulgil import hangul, settings
+from mulgil.contracts import Array, Encoded
+from mulgil.contracts import Tokenizer as Contract
+from mulgil.errors import ModelError
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""Special tokens of a tokenizer that is learnt here, ids 0 to 4."""
+
+_PROBE = "한국어 문장입니다"
+
+
+class SubwordSettings(settings.Settings):
+    """Settings of the subword tokenizer."""
+
+    max_length: int = pydantic.Field(128, ge=4, le=1 << 20)
+    """Longest row in tokens, special tokens included; the rest is cut off and counted."""
+    algorithm: Literal["wordpiece", "bpe", "unigram"] = "wordpiece"
+    """What is learnt for a fresh model; a pretrained one brings its own."""
+    vocab_size: int = pydantic.Field(8000, ge=64, le=1 << 20)
+    """Size of the vocabulary that is learnt for a fresh model."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenInputs:
+    """What a network reads: ids int64 [B, L], padded at the end, and lengths int64 [B]."""
+
+    ids: Array
+    lengths: Array
+
+
+class Ragged:
+    """Rows of token ids, one after the other in one array.
+
+    Args:
+        flat: int32 [tokens].
+        starts: int64 [rows + 1], where each row begins in `flat`.
+        pad: id that fills a batch up.
+        truncated: rows that were cut.
+        unknown: share of unknown tokens.
+    """
+
+    def __init__(
+        self, flat: Array, starts: Array, pad: int, truncated: int, unknown: float
+    ) -> None:
+        self.flat = flat
+        self.starts = starts
+        self.pad = pad
+        self.truncated = truncated
+        self.unknown = unknown
+        self.lengths: Array = np.diff(starts)
+
+    def take(self, rows: Array, multiple: int) -> TokenInputs:
+        lengths = self.lengths[rows]  # [B]
+        width = -(-int(lengths.max(initial=1)) // multiple) * multiple
+        filled = np.arange(width) < lengths[:, None]  # [B, L]
+        ids = np.full(filled.shape, self.pad, np.int64)
+        begin = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
+        ids[filled] = self.flat[begin + np.arange(len(begin))]
+        return TokenInputs(ids, lengths)
+
+    def arrays(self) -> dict[str, Array]:
+        counts = np.array([self.truncated, self.unknown], np.float64)
+        return {"flat": self.flat, "starts": self.starts, "counts": counts}
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+class Subword(Contract):
+    """A `tokenizers` pipeline with the house's rules around it."""
+
+    Settings: ClassVar[type[settings.Settings]] = SubwordSettings
+
+    def __init__(self, backend: tokenizers.Tokenizer, files: Any, max_length: int) -> None:
+        self.backend = backend
+        self.max_length = max_length
+        self._files = files  # the transformers tokenizer: it writes files that transformers opens
+        self.pad = int(files.pad_token_id or 0)
+        self.unknown = files.unk_token_id
+        self._special = np.array(
+            sorted({*files.all_special_ids} - {self.unknown}), np.int64
+        )  # ids that user text must never give
+        self._names = [str(name) for name in files.all_special_tokens]
+        self._frame = len(backend.encode("").ids)
+        backend.enable_truncation(max_length)
+        backend.no_padding()
+        self.notes = _notes(backend)
+
+    @classmethod
+    def make(cls, settings: Any, source: Path | None, texts: Iterable[str], seed: int) -> Subword:
+        """Open the tokenizer in `source`; without a source learn one from `texts`.
+
+        Raises:
+            ModelError: the folder has no tokenizer that can be opened, or it fits no vocabulary.
+        """
+        if source is not None:
+            return cls._open(source, settings.max_length)
+        backend = _learn(texts, settings)
+        files = _wrap(backend, settings.max_length)
+        return cls(backend, files, settings.max_length)
+
+    @classmethod
+    def load(cls, folder: Path) -> Subword:
+        values = json.loads((folder / "mulgil_tokenizer.json").read_text(encoding="utf-8"))
+        return cls._open(folder, int(values["max_length"]))
+
+    @classmethod
+    def _open(cls, folder: Path, max_length: int) -> Subword:
+        from transformers import AutoTokenizer
+
+        try:
+            files = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True)
+            backend = files.backend_tokenizer
+        except Exception as error:  # the library raises many kinds for a damaged folder
+            reason = (
+                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            )
+            raise ModelError(
+                f"{folder.name}: its tokenizer cannot be opened: {reason}; the folder needs a"
+                " tokenizer.json"
+            ) from error
+        if files.pad_token_id is None:
+            raise ModelError(f"{folder.name}: its tokenizer has no padding token; set one there")
+        return cls(backend, files, max_length)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, added tokens included."""
+        return int(self.backend.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """Ids of the special tokens by role, as a fresh model's config wants them."""
+        roles = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
+        found = {role: getattr(self._files, f"{role}_token_id", None) for role in roles}
+        return {role: int(number) for role, number in found.items() if number is not None}
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        clean = [hangul.normalise(text) for text in texts]
+        encodings = self.backend.encode_batch_fast(clean)
+        for i in self._forged(encodings):
+            encodings[i] = self.backend.encode(self._defuse(clean[i])[0])
+        lengths = np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        flat = np.empty(starts[-1], np.int32)
+        for encoding, start, end in zip(encodings, starts[:-1], starts[1:], strict=True):
+            flat[start:end] = encoding.ids
+        truncated = sum(bool(e.overflowing) for e in encodings)
+        known = flat.size - self._frame * len(encodings)
+        unknown = float((flat == self.unknown).sum() / known) if known and self.unknown else 0.0
+        return Ragged(flat, starts, self.pad, truncated, unknown)
+
+    def revive(self, arrays: dict[str, Array]) -> Encoded:
+        truncated, unknown = arrays["counts"]
+        return Ragged(arrays["flat"], arrays["starts"], self.pad, int(truncated), float(unknown))
+
+    def offsets(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """Return (id, (start, end)) of each token; the span is in the user's own `text`.
+
+        Special tokens that the model's template adds stand for nothing: their span is empty.
+        """
+        spans = hangul.offsets(text)
+        clean = hangul.normalise(text)
+        encoding = self.backend.encode(clean)
+        breaks: list[int] | None = None
+        if self._forged([encoding]):
+            broken, breaks = self._defuse(clean)
+            encoding = self.backend.encode(broken)
+        found = []
+        for number, mask, (start, end) in zip(
+            encoding.ids, encoding.special_tokens_mask, encoding.offsets, strict=True
+        ):
+            if mask:
+                found.append((number, (0, 0)))
+                continue
+            if breaks is not None:
+                start, end = breaks[start], breaks[end]
+            found.append((number, hangul.to_user((start, end), spans)))
+        return found
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens left out."""
+        return str(self.backend.decode(list(ids), skip_special_tokens=True))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(self.backend.to_str().encode())
+        digest.update(f"{self.max_length} {self.pad} nfc-1".encode())
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        self._files.save_pretrained(folder)
+        (folder / "mulgil_tokenizer.json").write_text(
+            json.dumps({"tokenizer": "subword", "max_length": self.max_length}) + "\n",
+            encoding="utf-8",
+        )
+
+    def _forged(self, encodings: Sequence[tokenizers.Encoding]) -> list[int]:
+        """Return the rows whose own text gave a special id."""
+        special = {int(number) for number in self._special}
+        return [
+            i
+            for i, encoding in enumerate(encodings)
+            if sum(number in special for number in encoding.ids) > self._frame
+        ]
+
+    def _defuse(self, text: str) -> tuple[str, list[int]]:
+        """Break every special token's string with a space after its first character.
+
+        Returns:
+            The text, and for each place in it (its end included) the place in the old text.
+        """
+        places = list(range(len(text) + 1))
+        for name in sorted(self._names, key=len, reverse=True):
+            start = 0
+            while (at := _find_folded(text, name, start)) >= 0:
+                text = text[: at + 1] + " " + text[at + 1 :]
+                places.insert(at + 1, places[at + 1])
+                start = at + 2
+        return text, places
+
+
+def _find_folded(text: str, name: str, start: int) -> int:
+    """Find a name in the text, its characters also in compatibility forms (full width)."""
+    at = text.find(name, start)
+    if at >= 0:
+        return at
+    folded = [unicodedata.normalize("NFKC", character) for character in text]
+    if any(len(character) != 1 for character in folded):
+        folded = [f if len(f) == 1 else c for f, c in zip(folded, text, strict=True)]
+    return "".join(folded).find(name, start)
+
+
+def _notes(backend: tokenizers.Tokenizer) -> tuple[str, ...]:
+    """Look whether this tokenizer takes Hangul apart, as uncased BERT vocabularies do."""
+    normalizer = backend.normalizer
+    if normalizer is not None and hangul.has_jamo(normalizer.normalize_str(_PROBE)):
+        return (
+            "this checkpoint's own tokenizer splits Hangul syllables into jamo (strip_accents);"
+            " its weights were trained so, a cased checkpoint would serve Korean better",
+        )
+    return ()
+
+
+def _learn(texts: Iterable[str], chosen: SubwordSettings) -> tokenizers.Tokenizer:
+    """Learn a vocabulary; Hangul stays whole, unknown characters become [UNK]."""
+    common: dict[str, Any] = {
+        "vocab_size": chosen.vocab_size,
+        "special_tokens": list(SPECIALS),
+        "show_progress": False,
+    }
+    if chosen.algorithm == "wordpiece":
+        backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        backend.decoder = decoders.WordPiece()
+        trainer: Any = trainers.WordPieceTrainer(**common)
+    elif chosen.algorithm == "bpe":
+        backend = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]"))
+        trainer = trainers.BpeTrainer(**common)
+    else:
+        backend = tokenizers.Tokenizer(models.Unigram())
+        trainer = trainers.UnigramTrainer(**common, unk_token="[UNK]")
+    backend.normalizer = normalizers.NFC()
+    if chosen.algorithm == "wordpiece":
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        backend.decoder = decoders.Metaspace()
+    backend.train_from_iterator((hangul.normalise(text) for text in texts), trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return backend
+
+
+def _wrap(backend: tokenizers.Tokenizer, max_length: int) -> Any:
+    """Return a transformers tokenizer around a learnt one."""
+    from transformers import PreTrainedTokenizerFast
+
+    roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=max_length,
+        **dict(zip(roles, SPECIALS, strict=True)),
+    )

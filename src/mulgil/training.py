@@ -1,0 +1,343 @@
+"""Step 7, trainer: one small loop for every learner that learns by steps.
+
+Chosen: the loop owns the order of things (batches, accumulation, schedule, looks at the
+validation rows, checkpoints, signals) and knows no torch; numbers and their state belong to the
+learner. The learning rate is a function of progress, from 0 to 1 over all epochs, so that
+resuming, partial accumulation and a fraction of an epoch need no count of steps. A group of
+batches that makes one step is divided by its real rows, so that 8x1 = 4x2 = 1x8 and the last,
+smaller group weighs right. Resuming starts from the newest whole checkpoint and repeats what
+came after it, so a run that was killed anywhere ends with the same bits. It costs the work
+since the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mulgil.contracts import Batch, Loader, Outcome, Stepped
+from mulgil.errors import DivergedError, ModelError, StoppedError
+
+Look = Callable[[Callable[[], None]], dict[str, float]]
+"""Scores the validation rows; calls its argument between batches, which may raise."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+
+@dataclasses.dataclass(slots=True)
+class Position:
+    """Where a run stands; all of it is in every checkpoint.
+
+    Attributes:
+        step: updates made.
+        epoch: full passes made.
+        batch: batches done within the epoch.
+        looks: looks at the validation rows made.
+        waiting: looks since the best one.
+        best: best validation figure, None before the first look.
+        seconds: time spent in the loop, over all resumptions.
+        journal: length of the journal in bytes.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    looks: int = 0
+    waiting: int = 0
+    best: float | None = None
+    seconds: float = 0.0
+    journal: int = 0
+
+
+def learning_rate(progress: float, settings: Any) -> float:
+    """Return the learning rate at `progress` (0 to 1): warm-up in a line, then the schedule."""
+    peak: float = settings.learning_rate
+    if progress < settings.warmup:
+        return peak * progress / settings.warmup
+    left = (1 - progress) / (1 - settings.warmup)
+    if settings.schedule == "constant":
+        return peak
+    if settings.schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * (1 - left)))
+    return peak * max(left, 0.0)
+
+
+class Trainer:
+    """The loop over one learner.
+
+    Args:
+        learner: learns by steps.
+        train: batches to learn from.
+        look: scores the validation rows, or None when there are none.
+        settings: the recipe's trainer settings.
+        run: gives `journal`, `checkpoints`, `say` and `row_ids`.
+        metric: the validation figure that picks the best weights.
+        higher: whether a higher figure is better.
+    """
+
+    def __init__(
+        self,
+        learner: Stepped,
+        train: Loader,
+        look: Look | None,
+        settings: Any,
+        run: Any,
+        metric: str,
+        higher: bool,
+    ) -> None:
+        self.learner = learner
+        self.train = train
+        self.look = look
+        self.settings = settings
+        self.run = run
+        self.metric = metric
+        self.higher = higher
+        self.at = Position()
+        self._signal: int | None = None
+        self._started = 0.0
+        self._saved_at = 0.0
+        self._saved_step = -1
+
+    def fit(self) -> Outcome:
+        """Train from the newest checkpoint, or from the start, and leave the best weights in place.
+
+        Raises:
+            StoppedError: a signal came; the state is saved.
+            DivergedError: the loss or the gradient is no number; nothing was updated.
+        """
+        self._resume()
+        self._started = time.monotonic() - self.at.seconds
+        self._saved_at = time.monotonic()
+        with self._signals(), self.run.progress(self.settings.epochs) as bar:
+            reason = self._loop(bar)
+        if self.look is not None:
+            self._keep_best()
+        return Outcome(
+            steps=self.at.step,
+            epochs=round(self._passed(), 6),
+            seconds=self.at.seconds,
+            best=self.at.best,
+            stopped=reason,
+        )
+
+    # ------------------------------------------------------------ the loop
+
+    def _loop(self, bar: Any) -> str:
+        """Run until a reason to end, and return it."""
+        while True:
+            self._check_stop()
+            if self._look_due():
+                self._look()
+                if self.settings.patience and self.at.waiting >= self.settings.patience:
+                    return "early stopping"
+            if self._passed() >= self.settings.epochs:
+                return "finished"
+            limit = self.settings.time_limit
+            if limit is not None and self._seconds() >= limit * 60:
+                if self.look is not None:
+                    self._look()
+                return "time limit"
+            self._part(bar)
+
+    def _part(self, bar: Any) -> None:
+        """Run steps up to the next point at which something other than a step is due."""
+        total = self.train.batches(self.at.epoch)
+        batches = self.train.epoch(self.at.epoch, self.at.batch)
+        with contextlib.closing(batches):  # type: ignore[type-var]
+            for group in _groups(batches, self.settings.accumulate):
+                self._step(group, total, bar)
+                if self.at.batch >= total:
+                    self.at.epoch, self.at.batch = self.at.epoch + 1, 0
+                    return
+                if self._interrupted():
+                    return
+                if time.monotonic() - self._saved_at > self.settings.save_minutes * 60:
+                    self._save(None)
+
+    def _interrupted(self) -> bool:
+        """Say whether the loop must look up from its steps."""
+        limit = self.settings.time_limit
+        return (
+            self._signal is not None
+            or self._look_due()
+            or self._passed() >= self.settings.epochs
+            or (limit is not None and self._seconds() >= limit * 60)
+        )
+
+    def _step(self, group: list[Batch], total: int, bar: Any) -> None:
+        middle = self.at.epoch + (self.at.batch + len(group) / 2) / total
+        rate = learning_rate(min(middle / self.settings.epochs, 1.0), self.settings)
+        started = time.monotonic()
+        loss = weight = 0.0
+        for batch in group:
+            with _memory(batch):
+                part, rows = self.learner.backward(batch)
+            loss, weight = loss + part, weight + rows
+        norm = self.learner.update(rate, self.settings.clip, weight)
+        if not (math.isfinite(norm) and math.isfinite(loss)):
+            self._diverged(group, loss, norm)
+        self.at.step += 1
+        self.at.batch += len(group)
+        rows_done = sum(len(batch.rows) for batch in group)
+        bar.step(self._passed(), rows_done, loss / weight)
+        if self.at.step % self.settings.log_every == 0:
+            speed = rows_done / max(time.monotonic() - started, 1e-9)
+            self.run.journal.write(
+                "step",
+                step=self.at.step,
+                epoch=round(self._passed(), 4),
+                loss=loss / weight,
+                learning_rate=rate,
+                norm=norm,
+                rows_per_second=round(speed, 1),
+                seconds=round(self._seconds(), 3),
+            )
+
+    def _diverged(self, group: list[Batch], loss: float, norm: float) -> None:
+        ids = [self.run.row_id(int(row)) for batch in group for row in batch.rows]
+        self.run.write("diverged.json", json.dumps({"step": self.at.step + 1, "rows": ids}))
+        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        raise DivergedError(
+            f"step {self.at.step + 1}: loss {loss:g}, gradient norm {norm:g}: not a number; nothing"
+            f" was updated. Rows of the batch: {shown} (all in diverged.json). Lower"
+            " trainer.learning_rate or look at these rows"
+        )
+
+    # ------------------------------------------------------------ looks and checkpoints
+
+    def _look_due(self) -> bool:
+        if self.look is None or self.at.step == 0:
+            return False
+        ended = self._passed() >= self.settings.epochs
+        due = math.floor(self._passed() / self.settings.evaluate_every + 1e-9)
+        return due > self.at.looks or (ended and self._saved_step != self.at.step)
+
+    def _look(self) -> None:
+        """Score the validation rows, remember the best, save."""
+        if self.look is None:
+            return
+        figures = self.look(self._check_stop)
+        value = figures[self.metric]
+        better = math.isfinite(value) and (
+            self.at.best is None or (value > self.at.best if self.higher else value < self.at.best)
+        )
+        self.at.looks = math.floor(self._passed() / self.settings.evaluate_every + 1e-9)
+        self.at.waiting = 0 if better else self.at.waiting + 1
+        if better:
+            self.at.best = value
+        self.run.journal.write(
+            "valid", step=self.at.step, epoch=round(self._passed(), 4), best=better, **figures
+        )
+        shown = "  ".join(f"{name} {figure:.4f}" for name, figure in figures.items())
+        star = "  (best)" if better else ""
+        self.run.say(f"     epoch {self._passed():.2f}  step {self.at.step}  {shown}{star}")
+        self._save(value if math.isfinite(value) else None)
+
+    def _save(self, value: float | None) -> None:
+        self.at.seconds = self._seconds()
+        self.at.journal = self.run.journal.flush()
+        self.run.checkpoints.save(
+            self.at.step,
+            self.learner.state(),
+            {"position": dataclasses.asdict(self.at)},
+            value,
+            self.higher,
+        )
+        self._saved_at = time.monotonic()
+        self._saved_step = self.at.step
+
+    def _resume(self) -> None:
+        newest = self.run.checkpoints.newest()
+        for note in self.run.checkpoints.notes:
+            self.run.say(f"     {note}")
+        if newest is None:
+            self.run.journal.cut(0)
+            return
+        self.learner.restore(newest.arrays)
+        self.at = Position(**newest.state["position"])
+        self.run.journal.cut(self.at.journal)
+        self._saved_step = self.at.step
+        self.run.say(f"     resumed at step {self.at.step}, epoch {self._passed():.2f}")
+
+    def _keep_best(self) -> None:
+        """Put the best weights back when the last ones are not the best."""
+        best = self.run.checkpoints.best()
+        if best is not None and best.step != self.at.step:
+            self.learner.restore(best.arrays)
+            self.run.say(f"     weights of step {best.step} kept: best {self.metric} on valid")
+
+    # ------------------------------------------------------------ time and signals
+
+    def _passed(self) -> float:
+        """Return the epochs passed, with a fraction."""
+        if self.at.batch == 0:
+            return float(self.at.epoch)
+        return self.at.epoch + self.at.batch / self.train.batches(self.at.epoch)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _check_stop(self) -> None:
+        """Save and leave when a signal has come."""
+        if self._signal is None:
+            return
+        if self._saved_step != self.at.step:
+            self._save(None)
+        name = signal.Signals(self._signal).name
+        raise StoppedError(
+            f"stopped by {name} at step {self.at.step}; the state is saved, go on with --resume",
+            self._signal,
+        )
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn signals into a flag; a second one ends the process at once."""
+
+        def note(number: int, frame: Any) -> None:
+            if self._signal is not None:
+                raise StoppedError(f"stopped by a second {signal.Signals(number).name}", number)
+            self._signal = number
+
+        before = {}
+        with contextlib.suppress(ValueError):  # not the main thread: no handlers can be set
+            before = {number: signal.signal(number, note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """Yield lists of `size` batches; the last may be shorter."""
+    group: list[Batch] = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+@contextlib.contextmanager
+def _memory(batch: Batch) -> Iterator[None]:
+    """Say which batch did not fit; the batch is never changed silently."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).lower()
+        if not isinstance(error, MemoryError) and "memory" not in text and "alloc" not in text:
+            raise
+        ids = getattr(batch.inputs, "ids", None)
+        width = f" of {ids.shape[1]} tokens" if ids is not None else ""
+        raise ModelError(
+            f"out of memory on a batch of {len(batch.rows)} rows{width}; lower loader.tokens or"
+            " loader.rows and raise trainer.accumulate. The last checkpoint is whole"
+        ) from error
