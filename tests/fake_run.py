@@ -19,12 +19,27 @@ from mulgil.metrics.macro_f1 import MacroF1
 from mulgil.metrics.per_class import PerClass
 
 TWO = ("부정", "긍정")
-SEVENTEEN = tuple(
-    "교통 주거 교육 보건 환경 문화 체육 일자리 농업 안전 복지 관광 행정 에너지 통신 반려동물 기타".split()
+SEVENTEEN = (
+    *("교통", "주거", "교육", "보건", "환경", "문화", "체육", "일자리", "농업"),
+    *("안전", "복지", "관광", "행정", "에너지", "통신", "반려동물", "기타"),
 )
 
-_OPENINGS = ("솔직히", "기대 없이 봤는데", "주말에 가족이랑", "예고편만 보고", "두 번째로 보니", "ㅋㅋㅋ")
-_SUBJECTS = ("배우들 연기가", "이야기 전개가", "음악이", "마지막 장면이", "대사 하나하나가", "화면이")
+_OPENINGS = (
+    "솔직히",
+    "기대 없이 봤는데",
+    "주말에 가족이랑",
+    "예고편만 보고",
+    "두 번째로 보니",
+    "ㅋㅋㅋ",
+)
+_SUBJECTS = (
+    "배우들 연기가",
+    "이야기 전개가",
+    "음악이",
+    "마지막 장면이",
+    "대사 하나하나가",
+    "화면이",
+)
 _PREDICATES = (
     "너무 좋아서 눈물이 났다",
     "지루해서 몇 번을 졌는지 모르겠다",
@@ -189,7 +204,7 @@ def _journal(draw: random.Random) -> list[dict[str, Any]]:
 def _result(
     name: str, labels: tuple[str, ...], predictions: list[dict[str, Any]], multi_label: bool
 ) -> dict[str, Any]:
-    scored = _scored(labels, predictions)
+    scored = scored_rows(labels, predictions)
     rows = len(predictions)
     metrics = {
         "accuracy": Accuracy(),
@@ -240,7 +255,7 @@ def _result(
     }
 
 
-def _scored(labels: tuple[str, ...], predictions: list[dict[str, Any]]) -> Scored:
+def scored_rows(labels: tuple[str, ...], predictions: list[dict[str, Any]]) -> Scored:
     chances = np.array([[p["probabilities"][k] for k in labels] for p in predictions])
     if predictions and isinstance(predictions[0]["gold"], list):
         gold, said = (

@@ -187,18 +187,20 @@ class Checkpoints:
     def _first(self, order: Callable[[list[str]], Iterable[str]]) -> Checkpoint | None:
         """Return the first valid checkpoint in that order of the names."""
         for _ in range(_PATIENCE):
-            for name in order(self._names()):
+            names = self._names()
+            for name in order(names):
                 path = self.folder / name
                 try:
                     return Checkpoint(path)
                 except (RunError, StorageError) as error:
                     if not os.path.lexists(path):
-                        break  # The writer removed it, so there is a newer one: look again.
+                        break  # The writer removed it, so there is another: look again.
                     if isinstance(error, VersionError):
                         raise
                     self._note(error)
             else:
-                return None
+                if names == self._names():
+                    return None
         raise RunError(f"{self.folder}: checkpoints come and go too fast to be read; try again")
 
     def _names(self) -> list[str]:

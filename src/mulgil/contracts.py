@@ -129,11 +129,13 @@ class Encoded(Protocol):
         lengths: int64 [rows], the length of each row in the tokenizer's unit, after truncation.
         truncated: how many rows were longer than the limit.
         unknown: share of tokens that the vocabulary does not know, 0 to 1.
+        padded: whether a batch is as wide as its longest row, so that wide batches cost.
     """
 
     lengths: Array
     truncated: int
     unknown: float
+    padded: bool
 
     def take(self, rows: Array, multiple: int) -> Any:
         """Return the network's inputs for these row numbers, lengths rounded up to a multiple."""
@@ -197,12 +199,12 @@ class Network(ABC):
     """A model that is built: from inputs to scores. It learns nothing by itself."""
 
     @abstractmethod
-    def prepare(self, inputs: Iterable[Any]) -> None:
-        """See the training inputs once, for what must be known first (a TF-IDF vocabulary)."""
-
-    @abstractmethod
     def features(self, inputs: Any) -> Any:
         """Return one feature vector a row: float32 [B, width], dense or a scipy CSR matrix."""
+
+    def first_features(self, inputs: Sequence[Any]) -> list[Any]:
+        """Return the features of all training inputs; learns first what they depend on."""
+        return [self.features(batch) for batch in inputs]
 
     @abstractmethod
     def set_head(self, weight: Array, bias: Array) -> None:

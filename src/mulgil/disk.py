@@ -116,6 +116,19 @@ def require_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
+def is_there(path: Path) -> bool:
+    """Return whether the name stands for anything, even a broken link.
+
+    Raises:
+        OSError: it cannot be told, which `os.path.lexists` would call absent.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder outlive a power cut, where the file system can."""
     if os.name == "nt":
@@ -178,5 +191,5 @@ def sweep(parent: Path, alone: bool = False) -> int:
 def put_back(aside: Path) -> None:
     """Return a folder that was moved aside to its place, if nothing has come there since."""
     for name in os.listdir(aside):
-        if not os.path.lexists(aside.parent / name):
+        if not is_there(aside.parent / name):
             os.rename(aside / name, aside.parent / name)

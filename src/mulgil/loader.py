@@ -21,6 +21,9 @@ from mulgil.contracts import Array, Batch, Encoded
 
 Plan = list[Array]
 
+BULK = 8192
+"""Rows in a batch of `in_order` where a batch has no width."""
+
 
 class BatchLoader:
     """Batches of one split.
@@ -52,6 +55,8 @@ class BatchLoader:
     def in_order(self) -> Iterator[Batch]:
         """Yield every row once, longest rows first, in batches under the same budget."""
         order = np.argsort(-self.encoded.lengths, kind="stable")
+        if not self.encoded.padded:
+            return self._ahead([order[i : i + BULK] for i in range(0, len(order), BULK)])
         return self._ahead(self._cut(order))
 
     def _plan(self, epoch: int) -> Plan:

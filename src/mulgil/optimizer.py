@@ -33,7 +33,7 @@ class _Slot:
 
     def shaped(self, flat: Tensor) -> Tensor:
         """This parameter's part of a flat buffer, in the parameter's own shape."""
-        part = flat[self.start:self.stop]
+        part = flat[self.start : self.stop]
         shape = self.param.shape
         return part.view(shape[1], shape[0]).t() if self.turned else part.view(shape)
 
@@ -71,19 +71,19 @@ class _Group:
         """The float32 gradient of one piece; `stage` is scratch."""
         if len(slots) == 1 and slots[0].param.grad is not None:
             line = slots[0].line(slots[0].param.grad)
-            line = line[start - slots[0].start:stop - slots[0].start]
+            line = line[start - slots[0].start : stop - slots[0].start]
             if line.dtype is torch.float32 and self.total is None:
                 return line
             if self.total is None:
-                return stage[:stop - start].copy_(line)
-            return torch.add(self.total[start:stop], line, out=stage[:stop - start])
-        out = stage[:stop - start]
+                return stage[: stop - start].copy_(line)
+            return torch.add(self.total[start:stop], line, out=stage[: stop - start])
+        out = stage[: stop - start]
         if self.total is not None:
             out.copy_(self.total[start:stop])
             for slot in slots:
                 if slot.param.grad is not None:
                     at = slot.start - start
-                    out[at:at + slot.param.numel()].add_(slot.line(slot.param.grad))
+                    out[at : at + slot.param.numel()].add_(slot.line(slot.param.grad))
             return out
         lines = [s.line(s.param.grad) for s in slots if s.param.grad is not None]
         return torch.cat(lines, out=out)
@@ -103,14 +103,24 @@ class _Table:
 class MasterAdamW:
     """AdamW; see the module docstring for what is exact and what is not."""
 
-    def __init__(self, module: nn.Module, *, weight_decay: float = 0.01,
-                 betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 dtype: torch.dtype = torch.float32, sparse: Collection[str] = (),
-                 transposed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        weight_decay: float = 0.01,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        dtype: torch.dtype = torch.float32,
+        sparse: Collection[str] = (),
+        transposed: Collection[str] = (),
+    ) -> None:
         self.betas, self.eps, self.dtype, self.steps = betas, eps, dtype, 0
-        plain = {id(p) for m in module.modules()
-                 if isinstance(m, nn.Embedding) or "norm" in type(m).__name__.lower()
-                 for p in m.parameters(recurse=False)}
+        plain = {
+            id(p)
+            for m in module.modules()
+            if isinstance(m, nn.Embedding) or "norm" in type(m).__name__.lower()
+            for p in m.parameters(recurse=False)
+        }
         self._groups = [_Group("decay", weight_decay), _Group("plain", 0.0)]
         self._tables: list[_Table] = []
         self._coast = torch.zeros(1, dtype=torch.float64)  # [steps + 1]
@@ -137,11 +147,16 @@ class MasterAdamW:
         self._stage = torch.empty(_CHUNK, device=device)
         self._clock = torch.zeros((), device=device)
         self._divisor = torch.ones((), device=device)
-        seal = repr([(g.name, [(s.name, tuple(s.param.shape), s.turned) for s in g.slots])
-                     for g in self._groups] + [(t.name, tuple(t.param.shape))
-                                               for t in self._tables])
-        self._seal = torch.frombuffer(bytearray(hashlib.sha256(seal.encode()).digest()),
-                                      dtype=torch.uint8)
+        seal = repr(
+            [
+                (g.name, [(s.name, tuple(s.param.shape), s.turned) for s in g.slots])
+                for g in self._groups
+            ]
+            + [(t.name, tuple(t.param.shape)) for t in self._tables]
+        )
+        self._seal = torch.frombuffer(
+            bytearray(hashlib.sha256(seal.encode()).digest()), dtype=torch.uint8
+        )
 
     def _lay(self, group: _Group, device: torch.device) -> None:
         size = group.slots[-1].stop if group.slots else 0
@@ -161,8 +176,7 @@ class MasterAdamW:
         self._publish(group)
         for slot in group.slots:
             slot.param.grad = None
-            slot.param.data = slot.shaped(group.master if group.working is None
-                                          else group.working)
+            slot.param.data = slot.shaped(group.master if group.working is None else group.working)
 
     @staticmethod
     def _publish(group: _Group) -> None:
@@ -187,7 +201,7 @@ class MasterAdamW:
                 group.total = torch.zeros_like(group.master)
             for slot in group.slots:
                 if slot.param.grad is not None:
-                    group.total[slot.start:slot.stop].add_(slot.line(slot.param.grad))
+                    group.total[slot.start : slot.stop].add_(slot.line(slot.param.grad))
                     slot.param.grad = None
 
     @torch.no_grad()
@@ -222,35 +236,56 @@ class MasterAdamW:
         for group in self._groups:
             for start, stop, slots in group.pieces():
                 grad = group.gradient(start, stop, slots, self._stage)
-                self._adamw(group.master[start:stop], grad, group.first[start:stop],
-                            group.second[start:stop], lr, group.decay)
+                self._adamw(
+                    group.master[start:stop],
+                    grad,
+                    group.first[start:stop],
+                    group.second[start:stop],
+                    lr,
+                    group.decay,
+                )
                 if group.working is not None:
                     group.working[start:stop].copy_(group.master[start:stop])
         for table, ids, values in rows:
             state = [t.index_select(0, ids) for t in (table.param.data, table.first, table.second)]
             self._adamw(state[0], values, state[1], state[2], lr, 0.0)
-            for target, part in zip((table.param.data, table.first, table.second), state,
-                                    strict=True):
+            for target, part in zip(
+                (table.param.data, table.first, table.second), state, strict=True
+            ):
                 target.index_copy_(0, ids, part)
             table.clock[ids] = self.steps
         self._extend(lr)
         return norm
 
-    def _adamw(self, param: Tensor, grad: Tensor, first: Tensor, second: Tensor, lr: float,
-               decay: float) -> None:
+    def _adamw(
+        self, param: Tensor, grad: Tensor, first: Tensor, second: Tensor, lr: float, decay: float
+    ) -> None:
         torch._fused_adamw_(
-            [param], [grad], [first], [second], [], [self._clock], lr=lr, beta1=self.betas[0],
-            beta2=self.betas[1], weight_decay=decay, eps=self.eps, amsgrad=False, maximize=False,
-            grad_scale=self._divisor)
+            [param],
+            [grad],
+            [first],
+            [second],
+            [],
+            [self._clock],
+            lr=lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=decay,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=self._divisor,
+        )
 
     def _extend(self, lr: float) -> None:
         """Add this step's coasting, per unit of m/sqrt(v) at an earlier step, to the record."""
         now, (beta1, beta2) = self.steps, self.betas
         self._coast = torch.cat([self._coast, self._coast.new_zeros(1)])
         since = torch.arange(max(0, now - _WINDOW), now, dtype=torch.float64)
-        factor = lr * math.sqrt(1.0 - beta2 ** now) / (1.0 - beta1 ** now)
-        self._coast[max(0, now - _WINDOW):now] += \
-            factor * torch.pow(beta1 / math.sqrt(beta2), now - since)
+        factor = lr * math.sqrt(1.0 - beta2**now) / (1.0 - beta1**now)
+        self._coast[max(0, now - _WINDOW) : now] += factor * torch.pow(
+            beta1 / math.sqrt(beta2), now - since
+        )
 
     @torch.no_grad()
     def _catch_up(self, table: _Table, ids: Tensor) -> None:
@@ -302,14 +337,20 @@ class MasterAdamW:
         """Everything that a continuation needs, flat, for safetensors (no copies: save soon)."""
         out = {"layout": self._seal, "steps": torch.tensor([self.steps]), "coast": self._coast}
         for group in self._groups:
-            out |= {f"{group.name}.master": group.master, f"{group.name}.first": group.first,
-                    f"{group.name}.second": group.second}
+            out |= {
+                f"{group.name}.master": group.master,
+                f"{group.name}.first": group.first,
+                f"{group.name}.second": group.second,
+            }
         for table in self._tables:
             met = torch.nonzero(table.clock).squeeze(1)
-            out |= {f"{table.name}.rows": met, f"{table.name}.clock": table.clock[met],
-                    f"{table.name}.master": table.param.data,
-                    f"{table.name}.first": table.first[met],
-                    f"{table.name}.second": table.second[met]}
+            out |= {
+                f"{table.name}.rows": met,
+                f"{table.name}.clock": table.clock[met],
+                f"{table.name}.master": table.param.data,
+                f"{table.name}.first": table.first[met],
+                f"{table.name}.second": table.second[met],
+            }
         return out
 
     @torch.no_grad()

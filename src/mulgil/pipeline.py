@@ -164,9 +164,7 @@ def build(made: Prepared) -> Network:
     """Step 3's end: the network, now that tokenizer and labels are known."""
     head = dataclasses.replace(made.task.head(made.schema), pooling=made.method.pooling)
     seed = made.recipe.trainer.seed
-    network = made.model.build(made.tokenizer, head, made.precision, made.device, seed)
-    network.prepare(batch.inputs for batch in made.loaders.train.in_order())
-    return network
+    return made.model.build(made.tokenizer, head, made.precision, made.device, seed)
 
 
 def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Learner:

@@ -175,6 +175,15 @@ def read(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     return _check(name, sections)
 
 
+def section(name: str, overrides: Sequence[str]) -> Part:
+    """Check one section by itself, made of overrides only."""
+    sections: dict[str, dict[str, Any]] = {"": {}}
+    for text in overrides:
+        _override(sections, text)
+    values = dict(sections.get(name, {}))
+    return _part(name, WINGS[name], values.pop("name", None), DEFAULTS[name], values)
+
+
 def _find(recipe: str) -> Path:
     path = Path(recipe)
     if path.exists() or path.suffix == ".toml":
@@ -289,7 +298,7 @@ def _build(model: Any, section: str, values: dict[str, Any]) -> Any:
     """Check a section; the message points to the place that the wrong value came from."""
     plain = {key: value.value for key, value in values.items()}
     for key in settings.marked(model, settings.PATH):
-        if isinstance(plain.get(key), str):
+        if isinstance(plain.get(key), str) and plain[key]:
             plain[key] = str((values[key].folder / Path(plain[key]).expanduser()).absolute())
     for key in settings.marked(model, settings.PATH_OR_NAME):
         if isinstance(plain.get(key), str):
@@ -318,7 +327,7 @@ def _path_or_name(value: str, folder: Path) -> str:
 
 
 def _relative(value: str | None, folder: Path) -> str | None:
-    return None if value is None else os.path.relpath(value, folder)
+    return os.path.relpath(value, folder) if value else value
 
 
 def schema() -> dict[str, Any]:

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mulgil import evaluation, hangul, hardware, statistics
+from mulgil import evaluation, hangul, hardware, inspect, statistics
 from mulgil.contracts import Array, Learner, Outcome, Schema, Task
 from mulgil.examples import Example
 from mulgil.rundir import FORMAT, RunDir
-from mulgil.splits import Splits
 from mulgil.storage import atomic_file
 
 
@@ -54,7 +53,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         **score(made.task, made.schema, loader.targets, shares, recipe.trainer.seed),
         "valid": None if outcome.best is None else {metric: outcome.best},
         "rows": {**rows, "rejected": len(made.splits.rejected)},
-        "overlap": overlap(made.splits, made.task),
+        "overlap": inspect.overlap(inspect.keys(made.splits, made.task)),
         "parameters": {"total": network.parameters_total, "trainable": learner.trainable},
         "training": {
             "steps": outcome.steps,
@@ -105,16 +104,6 @@ def write_predictions(
                 },
             }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def overlap(parts: Splits, task: Task) -> dict[str, int]:
-    """Return how many rows of a part have a text that another part has (NFC, spaces folded)."""
-    keys = {name: [hangul.key(task.text(row)) for row in rows] for name, rows in parts.items()}
-    seen = {name: set(found) for name, found in keys.items()}
-    return {
-        f"{name} rows in {other}": sum(key in seen[other] for key in keys[name])
-        for name, other in (("test", "train"), ("test", "valid"), ("valid", "train"))
-    }
 
 
 def _origin(settings: Any) -> str | None:

@@ -59,7 +59,7 @@ def complete(parts: Parts, settings: DataSettings, text: Text) -> Splits:
         DataError: too many rows are rejected, or a part would be empty.
     """
     rows = {name: list(part) for name, part in parts.rows.items()}
-    _check_rejected(parts, settings)
+    check_rejected(sum(map(len, rows.values())), parts.rejected, settings.max_rejected)
     notes = list(parts.notes)
     train = rows.get("train") or rows.get("all") or []
     test, valid = rows.get("test"), rows.get("valid")
@@ -151,14 +151,18 @@ def _seed(settings: DataSettings) -> str:
     return f"seed {settings.seed}"
 
 
-def _check_rejected(parts: Parts, settings: DataSettings) -> None:
-    bad = len(parts.rejected)
-    total = bad + sum(map(len, parts.rows.values()))
+def check_rejected(used: int, rejected: Sequence[Rejected], limit: float) -> None:
+    """Refuse to go on when too large a share of the rows cannot be used.
+
+    Raises:
+        DataError: with the first rows and their reasons.
+    """
+    total = used + len(rejected)
     if total == 0:
         raise DataError("data: there are no rows")
-    if bad > settings.max_rejected * total:
-        first = "; ".join(f"{row.id}: {row.reason}" for row in parts.rejected[:3])
+    if len(rejected) > limit * total:
+        first = "; ".join(f"{row.id}: {row.reason}" for row in rejected[:3])
         raise DataError(
-            f"data: {bad:,} of {total:,} rows cannot be used ({first}); mend the file or raise"
-            f" data.max_rejected (now {settings.max_rejected})"
+            f"data: {len(rejected):,} of {total:,} rows cannot be used ({first}); mend the file or"
+            f" raise data.max_rejected (now {limit})"
         )

@@ -25,6 +25,7 @@ from typing import IO, Any, Literal
 
 from mulgil.disk import (
     disk_error,
+    is_there,
     put_back,
     refused,
     require_space,
@@ -163,8 +164,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
     try:
+        missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
         for place in reversed(missing):
             place.mkdir(exist_ok=True)
             sync_folder(place.parent)
@@ -197,7 +198,7 @@ def commit_folder(target: Path, fill: Callable[[Path], None]) -> None:
         fill(temp)
         guest = False
         _seal(temp)
-        if os.path.lexists(target):
+        if is_there(target):
             os.mkdir(aside)
             os.rename(target, aside / target.name)
         os.rename(temp, target)
@@ -298,7 +299,7 @@ def verify_folder(folder: Path) -> None:
     try:
         expected = _read_manifest(folder)
         found = {path.relative_to(folder).as_posix(): path for path in _tree(folder)[0]}
-        found.pop(MANIFEST)
+        found.pop(MANIFEST, None)  # gone already when the folder is being removed
         for name in sorted(found.keys() ^ expected.keys()):
             state = "is not in the manifest" if name in found else "is missing"
             raise RunError(f"{folder / name}: {state}; the folder is not as it was saved")

@@ -57,10 +57,10 @@ class Position:
 
 def learning_rate(progress: float, settings: Any) -> float:
     """Return the learning rate at `progress` (0 to 1): warm-up in a line, then the schedule."""
-    peak: float = settings.learning_rate
+    peak = float(settings.learning_rate)
     if progress < settings.warmup:
-        return peak * progress / settings.warmup
-    left = (1 - progress) / (1 - settings.warmup)
+        return peak * progress / float(settings.warmup)
+    left = (1 - progress) / (1 - float(settings.warmup))
     if settings.schedule == "constant":
         return peak
     if settings.schedule == "cosine":

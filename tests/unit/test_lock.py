@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,8 +69,13 @@ def test_children_do_not_keep_the_lock(tmp_path: Path) -> None:
         process.wait()
         try:
             os.kill(child, 0)
-            with Lock(tmp_path / "lock"):
-                pass
+            for _ in range(500):  # the child may not have begun to run yet
+                try:
+                    with Lock(tmp_path / "lock"):
+                        return
+                except RunError:
+                    time.sleep(0.01)
+            pytest.fail("the child of the killed holder keeps the lock")
         finally:
             os.kill(child, signal.SIGKILL)
 

@@ -75,12 +75,14 @@ def test_output_is_whole_or_absent(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
-    """A device, a pipe or a folder as output is refused, and stays what it is."""
-    os.mkfifo(tmp_path / "pipe")
-    for path in (Path("/dev/null"), tmp_path, tmp_path / "pipe"):
+    """A pipe, a device or a folder as output is refused, and stays what it is."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe):
         with pytest.raises(UserError, match="is not a plain file"):
             write_atomic(path, "x")
-    assert Path("/dev/null").is_char_device()
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def changed(folder: Path, how: str) -> None:
         ("link", "b.txt: is not a plain file"),
         ("", f"{MANIFEST}: is malformed"),
         ("[1]", f"{MANIFEST}: is malformed"),
-        ('{"format": 1, "files": 7}', f"{MANIFEST}: has changed"),
+        ('{"format": 1, "files": 7}', f"{MANIFEST}: is malformed"),
         ("[" * 100_000, f"{MANIFEST}: is malformed"),
         ('{"format": 1, "files": {}, "sha256": "0"}', f"{MANIFEST}: has changed"),
     ],

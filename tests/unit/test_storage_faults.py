@@ -32,11 +32,10 @@ def test_every_call_refused(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     case = CASES[name]
     calls = calls_of(case, tmp_path / "dry")
-    kinds = [(code, lasting) for code in (errno.ENOSPC, errno.EIO) for lasting in (False, True)]
-    kinds += [(errno.EDQUOT, True)]
-    said = 0
-    for (code, lasting), k in itertools.product(kinds, range(len(calls))):
-        folder = tmp_path / f"{code}-{lasting}-{k}"
+    codes, said = (errno.ENOSPC, errno.EIO, errno.EDQUOT), 0
+    for lasting, k in itertools.product((False, True), range(len(calls))):
+        code = codes[(k + lasting) % 3]
+        folder = tmp_path / f"{lasting}-{k}"
         folder.mkdir()
         case.setup(folder)
         error = None
@@ -47,12 +46,15 @@ def test_every_call_refused(name: str, tmp_path: Path, monkeypatch: pytest.Monke
                 error = caught
         where = (calls[k], k, errno.errorcode[code], lasting)
         if error is None:
-            assert case.state(folder) == "new" if name != "checkpoint" else True, where
+            assert calls[k] not in {"fsync", "write", "save_file", "mkdir"}, where
+            assert case.state(folder) == "new", where
         else:
             said += 1
             assert str(folder) in str(error), where
             assert "\n" not in str(error), where
             assert os.strerror(code) in str(error), where
+        if not lasting:
+            assert case.state(folder) in {"old", "new"}, where
         assert len(temps(folder)) <= 1 + (name == "replace"), where
         after_restart(case, folder)
     assert said > len(calls)
@@ -89,12 +91,10 @@ def test_order_of_syncs(tmp_path: Path) -> None:
     synced: dict[int, bytes] = {}
     names: dict[int, list[str]] = {}
     order: list[str] = []
-    real_sync, real_rename = os.fsync, os.rename
+    real_rename = os.rename
 
     def fsync(handle: int) -> None:
-        place = os.readlink(f"/proc/self/fd/{handle}")
-        inode = os.fstat(handle).st_ino
-        real_sync(handle)
+        place, inode = os.readlink(f"/proc/self/fd/{handle}"), os.fstat(handle).st_ino
         if os.path.isdir(place):
             names[inode] = sorted(os.listdir(place))
             order.append(f"sync {Path(place).name}")
@@ -104,10 +104,10 @@ def test_order_of_syncs(tmp_path: Path) -> None:
     def rename(old: Path, new: Path) -> None:
         for place, folders, files in os.walk(old):
             assert names[os.stat(place).st_ino] == sorted(folders + files)
-            for name in files:
-                path = Path(place, name)
-                assert synced[path.stat().st_ino] == path.read_bytes(), name
-        order.append("rename")
+        for path in [old, *Path(old).rglob("*")]:
+            if path.is_file():
+                assert synced[path.stat().st_ino] == path.read_bytes(), path
+        order.append(f"rename to {Path(new).name}")
         real_rename(old, new)
 
     if not Path("/proc/self/fd").exists():
@@ -115,9 +115,12 @@ def test_order_of_syncs(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         patch.setattr(os, "rename", rename)
+        patch.setattr(os, "replace", rename)
         commit_folder(tmp_path / "model", fill("new"))
-    assert order[-2:] == ["rename", f"sync {tmp_path.name}"]
-    assert len(synced) == 3
+        assert order[-2:] == ["rename to model", f"sync {tmp_path.name}"]
+        write_atomic(tmp_path / "a.txt", "x" * 100_000)
+        assert order[-2:] == ["rename to a.txt", f"sync {tmp_path.name}"]
+    assert len(synced) == 4
 
 
 # ---------------------------------------------------------------- the kernel's own refusals

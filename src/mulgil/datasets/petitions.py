@@ -5,8 +5,8 @@ the title, a newline and the content (23 have a title only); the label is the ca
 petitioner chose. There is no official split, so all rows are one part, "all". Petitions that were
 posted more than once stay: the data check reports them, and whoever cuts the parts decides.
 
-What costs: the categories are what people ticked, and 419 ticked "기타" (other), so no model gets
-near 100 %; the biggest category is 12 times the smallest.
+What costs: the labels are what people ticked, not what somebody checked, and 419 ticked "기타"
+(other); the biggest category is 12 times the smallest.
 """
 
 from __future__ import annotations

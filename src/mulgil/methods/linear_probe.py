@@ -1,9 +1,12 @@
 """Linear probe: the model stays as it is, a logistic regression is solved on its features.
 
-Chosen: scikit-learn's L-BFGS solver, one convex problem solved to the end, so no learning rate
-and no epochs; the strength of the penalty is picked on the validation rows out of `strengths`.
-Class weights multiply a row's loss. Multi-label solves a yes-or-no problem for each label. It
-costs all features in memory: 150,000 rows of 384 numbers are 230 MB.
+Chosen: scikit-learn's solvers, one convex problem solved to the end, so no learning rate and no
+epochs: L-BFGS on dense features, which get mean 0 and deviation 1 first; on counts liblinear's dual
+coordinate descent, each class against the others when there are more than two (on 135,000 reviews
+5 s where L-BFGS takes 21 s, accuracy the same to 0.0002). The validation rows pick the strength of
+the penalty out of `strengths`, and then a temperature, so that probabilities are honest. Class
+weights multiply a row's loss. Multi-label solves a yes-or-no problem for each label. It costs all
+features in memory: 150,000 rows of 384 numbers are 230 MB.
 """
 
 from __future__ import annotations
@@ -64,8 +67,8 @@ class ProbeLearner(Solved):
 
     def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
         started = time.monotonic()
-        features, targets = self._features(train)
-        checks, golds = self._features(valid)
+        features, targets = self._features(train, self.network.first_features)
+        checks, golds = self._features(valid, lambda inputs: map(self.network.features, inputs))
         seconds = time.monotonic() - started
         features, checks, undo = _standardise(features, checks)
         strengths = self.chosen.strengths if len(golds) else self.chosen.strengths[:1]
@@ -78,11 +81,13 @@ class ProbeLearner(Solved):
         if best is None:
             raise DataError("method.strengths: give at least one")
         loss, strength, weight, bias = best
-        self.network.set_head(*undo(weight, bias))
+        heat = _temperature(checks @ weight.T + bias, golds) if len(golds) else 1.0
+        self.network.set_head(*undo(weight / heat, bias / heat))
         self._trainable = int(weight.size + bias.size)
         return {
             "features": float(features.shape[1]),
             "strength": strength,
+            "temperature": heat,
             "valid_loss": loss,
             "feature_seconds": round(seconds, 3),
             "seconds": round(time.monotonic() - started, 3),
@@ -102,6 +107,8 @@ class ProbeLearner(Solved):
                     solved.append(_constant(features.shape[1], bool(targets[:, i].any())))
             return np.concatenate([w for w, _ in solved]), np.concatenate([b for _, b in solved])
         present = np.unique(targets)
+        if len(present) > 2 and not isinstance(features, np.ndarray):
+            return self._one_by_one(features, targets, strength)
         balance = None if weights is None else {int(i): float(weights[i]) for i in present}
         weight, bias = self._fit(features, targets, strength, balance)
         if len(present) == 2:  # one score for two labels: half of it for, half of it against
@@ -110,30 +117,49 @@ class ProbeLearner(Solved):
         whole[0][present], whole[1][present] = weight, bias
         return whole
 
+    def _one_by_one(self, features: Any, targets: Array, strength: float) -> tuple[Array, Array]:
+        """Solve each class against the others: counts are wide, and the softmax solver slow."""
+        whole = (
+            np.zeros((self.network.outputs, features.shape[1])),
+            np.full(self.network.outputs, -20.0),
+        )
+        for i in np.unique(targets):
+            balance = None if self.weights is None else {1: float(self.weights[i]), 0: 1.0}
+            weight, bias = self._fit(features, (targets == i).astype(np.int64), strength, balance)
+            whole[0][i], whole[1][i] = weight[0], bias[0]
+        return whole
+
     def _fit(
         self, features: Any, gold: Array, strength: float, balance: Any
     ) -> tuple[Array, Array]:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
+        counts = not isinstance(features, np.ndarray) and len(np.unique(gold)) == 2
         model = LogisticRegression(
-            C=strength, max_iter=self.chosen.max_iterations, class_weight=balance
+            C=strength,
+            max_iter=self.chosen.max_iterations,
+            class_weight=balance,
+            solver="liblinear" if counts else "lbfgs",
+            dual=counts,
+            random_state=0,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(features, gold)
         return model.coef_, model.intercept_
 
-    def _features(self, batches: Iterable[Batch]) -> tuple[Any, Array]:
+    def _features(
+        self, batches: Iterable[Batch], make: Callable[[list[Any]], Iterable[Any]]
+    ) -> tuple[Any, Array]:
         """Return features [N, width] and targets of all batches."""
         from scipy import sparse
 
-        found, targets = [], []
-        for batch in batches:
-            if batch.targets is None:
-                raise DataError("method: a linear probe needs rows with labels")
-            found.append(self.network.features(batch.inputs))
-            targets.append(batch.targets)
+        rows = list(batches)
+        targets = [batch.targets for batch in rows if batch.targets is not None]
+        if len(targets) < len(rows):
+            raise DataError("method: a linear probe needs rows with labels")
+        found = list(make([batch.inputs for batch in rows]))
         if not found:
             return np.zeros((0, 0), np.float32), np.zeros(0, np.int64)
         if sparse.issparse(found[0]):
@@ -156,6 +182,19 @@ def _standardise(features: Any, checks: Any) -> tuple[Any, Any, Callable[..., An
 
     checks = (checks - mean) / deviation if len(checks) else checks
     return (features - mean) / deviation, checks, undo
+
+
+def _temperature(scores: Array, gold: Array) -> float:
+    """Return the number that divides scores so that the validation rows' log loss is least.
+
+    Temperature scaling (Guo et al. 2017): no answer changes, probabilities become honest.
+    """
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda log: _loss(scores / np.exp(log), gold), bounds=(-4, 4), method="bounded"
+    )
+    return float(np.exp(found.x))
 
 
 def _constant(width: int, yes: bool) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +146,6 @@ class EncoderNetwork(Network):
 
     # ------------------------------------------------------------ answering
 
-    def prepare(self, inputs: Iterable[Any]) -> None:
-        """Nothing has to be known first."""
-
     def features(self, inputs: Any) -> Array:
         with self._answering():
             if self._fast is not None:
@@ -206,8 +203,8 @@ class EncoderNetwork(Network):
         config = self.body.config
         config.id2label = dict(enumerate(names))
         config.label2id = {name: i for i, name in enumerate(names)}
-        target = self.body if self.mean else self.module
-        target.save_pretrained(folder)
+        with _quiet():
+            (self.body if self.mean else self.module).save_pretrained(folder)
         if self.mean:
             head = self.module.classifier
             safetensors.torch.save_file(
@@ -279,29 +276,37 @@ def _body(folder: Path) -> nn.Module:
 
 def _open(family: Any, folder: Path, **keywords: Any) -> tuple[Any, dict[str, Any]]:
     """Call `from_pretrained` with the house's rules, quietly, and say clearly why it failed."""
+    try:
+        with _quiet():
+            module, info = family.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **keywords,
+            )
+    except Exception as error:  # the library raises many kinds for a damaged folder
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder}: cannot be opened: {type(error).__name__}: {reason}") from error
+    return module, info
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from writing bars and warnings between our lines."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        module, info = family.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **keywords,
-        )
-    except Exception as error:  # the library raises many kinds for a damaged folder
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{folder}: cannot be opened: {type(error).__name__}: {reason}") from error
+        yield
     finally:
         logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
-    return module, info
 
 
 def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def _config(folder: Path) -> dict[str, Any]:
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(
-            f"model.pretrained: {folder} has no config.json; give a folder that transformers can open"
+            f"model.pretrained: {folder} has no config.json; give one that transformers opens"
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(

@@ -26,16 +26,24 @@ def supports(body: nn.Module) -> bool:
     config = getattr(body, "config", None)
     if type(body).__name__ not in _CLASSES or config is None:
         return False
-    wanted = {"hidden_act": "gelu", "is_decoder": False, "add_cross_attention": False,
-              "chunk_size_feed_forward": 0, "position_embedding_type": "absolute"}
+    wanted = {
+        "hidden_act": "gelu",
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "chunk_size_feed_forward": 0,
+        "position_embedding_type": "absolute",
+    }
     if any(getattr(config, key, value) != value for key, value in wanted.items()):
         return False
     if getattr(body, "gradient_checkpointing", False):
         return False
     try:
         words = body.get_submodule("embeddings.word_embeddings")
-        tables = [words, body.get_submodule("embeddings.position_embeddings"),
-                  body.get_submodule("embeddings.token_type_embeddings")]
+        tables = [
+            words,
+            body.get_submodule("embeddings.position_embeddings"),
+            body.get_submodule("embeddings.token_type_embeddings"),
+        ]
         norms = [body.get_submodule("embeddings.LayerNorm")]
         linears: list[nn.Module] = []
         layers = list(body.get_submodule("encoder.layer").children())
@@ -45,18 +53,26 @@ def supports(body: nn.Module) -> bool:
     except AttributeError:
         return False
     hidden = int(config.hidden_size)
-    plain = all(type(t) is nn.Embedding and t.max_norm is None and not t.scale_grad_by_freq
-                for t in tables)
+    plain = all(
+        type(t) is nn.Embedding and t.max_norm is None and not t.scale_grad_by_freq for t in tables
+    )
     plain = plain and all(type(n) is nn.LayerNorm and n.bias is not None for n in norms)
     plain = plain and all(type(m) is nn.Linear and m.bias is not None for m in linears)
-    square = all(tuple(getattr(m, "weight").shape) == (hidden, hidden)
-                 for i, m in enumerate(linears) if i % 6 < 4)
+    square = all(
+        tuple(m.weight.shape) == (hidden, hidden) for i, m in enumerate(linears) if i % 6 < 4
+    )
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in body.modules())
     return bool(layers) and plain and square and not hooked
 
 
-_LINEARS = ("attention.self.query", "attention.self.key", "attention.self.value",
-            "attention.output.dense", "intermediate.dense", "output.dense")
+_LINEARS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
 
 
@@ -104,9 +120,10 @@ def pack(mask: Tensor, positions: Tensor | None, weight: float, dtype: torch.dty
     lengths = counts.tolist()
     longest = max(1, max(lengths, default=1))
     start = 16 * math.ceil(longest / 16)
-    best = min(((_fit(order, lengths, block), block) for block in
-                range(start, max(start, 128) + 1, 16)),
-               key=lambda pair: len(pair[0]) * pair[1] * (1.0 + weight * pair[1]))
+    best = min(
+        ((_fit(order, lengths, block), block) for block in range(start, max(start, 128) + 1, 16)),
+        key=lambda pair: len(pair[0]) * pair[1] * (1.0 + weight * pair[1]),
+    )
     blocks, block = best
     place = np.zeros(present.shape, dtype=np.int64)
     segment = np.full(len(blocks) * block, -1, dtype=np.int64)
@@ -116,7 +133,7 @@ def pack(mask: Tensor, positions: Tensor | None, weight: float, dtype: torch.dty
         at = number * block
         for row in members:
             offsets[row] = first[row] = at
-            segment[at:at + lengths[row]] = row
+            segment[at : at + lengths[row]] = row
             at += lengths[row]
     place = offsets[:, None] + np.cumsum(present, 1) - 1  # [B, L]
     rows, columns = np.nonzero(present)
@@ -130,8 +147,10 @@ def pack(mask: Tensor, positions: Tensor | None, weight: float, dtype: torch.dty
     same = grid[:, :, None] == grid[:, None, :]
     floor = torch.finfo(dtype).min / 2
     bias = torch.zeros(same.shape, dtype=dtype).masked_fill_(~same, floor)
-    tensors = [torch.from_numpy(a).to(device)
-               for a in (index, where, slots, source, rows, first, counts.astype(np.int64))]
+    tensors = [
+        torch.from_numpy(a).to(device)
+        for a in (index, where, slots, source, rows, first, counts.astype(np.int64))
+    ]
     return Packing(*tensors, bias.unsqueeze(1).to(device), (mask.shape[0], mask.shape[1]))
 
 
@@ -176,7 +195,7 @@ class MaskPool:
         self._drawn += 1
         span = (capacity - size) // 32
         offset = 32 * (_mix(self.seed, self._step, self._drawn) % span)
-        return pool[offset:offset + size].view(*shape)
+        return pool[offset : offset + size].view(*shape)
 
     def _pool(self, capacity: int, rate: float, like: Tensor) -> Tensor:
         era = self._step // _REFRESH
@@ -227,12 +246,13 @@ def _mm(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mm_onto(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """total += a @ b in place."""
+    """Total += a @ b in place."""
     ways = _split(a, b)
     if ways == 1:
         return total.addmm_(a, b)
     total.view(ways, -1, b.shape[1]).baddbmm_(
-        a.view(ways, -1, a.shape[1]), b.expand(ways, *b.shape))
+        a.view(ways, -1, a.shape[1]), b.expand(ways, *b.shape)
+    )
     return total
 
 
@@ -252,8 +272,11 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     at = head.storage_offset()
     base = head.untyped_storage().data_ptr()
     for part in parts:
-        if (not part.is_contiguous() or part.untyped_storage().data_ptr() != base
-                or part.storage_offset() != at):
+        if (
+            not part.is_contiguous()
+            or part.untyped_storage().data_ptr() != base
+            or part.storage_offset() != at
+        ):
             return torch.cat(list(parts))
         at += part.numel()
     rows = sum(part.shape[0] for part in parts)
@@ -264,9 +287,15 @@ class _Layer(torch.autograd.Function):
     """One encoder layer with a backward pass written out by hand."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, heads: int, epsilon: float,
-                masks: tuple[Tensor | None, Tensor | None, Tensor | None],
-                *weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        bias: Tensor,
+        heads: int,
+        epsilon: float,
+        masks: tuple[Tensor | None, Tensor | None, Tensor | None],
+        *weights: Tensor,
+    ) -> Tensor:
         qkv_w, qkv_b = _joined(weights[0:6:2]), _joined(weights[1:6:2])
         o_w, o_b, g1, b1, w1, c1, w2, c2, g2, b2 = weights[6:]
         blocks, _, block, _ = bias.shape
@@ -276,38 +305,88 @@ class _Layer(torch.autograd.Function):
         split = qkv.view(blocks, block, 3, heads, width).permute(2, 0, 3, 1, 4)
         q, k, v = split.reshape(3, blocks * heads, block, width).unbind(0)
         scores = torch.bmm(q, k.transpose(1, 2)).view(blocks, heads, block, block)
-        torch.add(bias, scores, alpha=width ** -0.5, out=scores)
+        torch.add(bias, scores, alpha=width**-0.5, out=scores)
         probs = torch.softmax(scores, -1).view(blocks * heads, block, block)
         kept = probs if masks[0] is None else torch.mul(probs, masks[0], out=scores.view_as(probs))
         context = torch.bmm(kept, v).view(blocks, heads, block, width)
         context = context.transpose(1, 2).reshape(size, hidden)  # [T, H]
         y = _linear(context, o_w, o_b)
-        r1 = x + y if masks[1] is None else torch.addcmul(x, y, masks[1], out=y)
+        r1 = x + y if masks[1] is None else torch.addcmul(x, y, masks[1])
         h1, mean1, rstd1 = torch.native_layer_norm(r1, [hidden], g1, b1, epsilon)
         pre = _linear(h1, w1, c1)  # [T, I]
         act = nn.functional.gelu(pre)
         y = _linear(act, w2, c2)  # [T, H]
-        r2 = h1 + y if masks[2] is None else torch.addcmul(h1, y, masks[2], out=y)
+        r2 = h1 + y if masks[2] is None else torch.addcmul(h1, y, masks[2])
         out, mean2, rstd2 = torch.native_layer_norm(r2, [hidden], g2, b2, epsilon)
-        ctx.save_for_backward(x, q, k, v, probs, kept, context, r1, mean1, rstd1, h1, pre, act,
-                              r2, mean2, rstd2, qkv_w, o_w, g1, b1, w1, w2, g2, b2)
+        ctx.save_for_backward(
+            x,
+            q,
+            k,
+            v,
+            probs,
+            kept,
+            context,
+            r1,
+            mean1,
+            rstd1,
+            h1,
+            pre,
+            act,
+            r2,
+            mean2,
+            rstd2,
+            qkv_w,
+            o_w,
+            g1,
+            b1,
+            w1,
+            w2,
+            g2,
+            b2,
+        )
         ctx.masks, ctx.shape = masks, (blocks, block, heads, width)
         return out
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
-        (x, q, k, v, probs, kept, context, r1, mean1, rstd1, h1, pre, act,
-         r2, mean2, rstd2, qkv_w, o_w, g1, b1, w1, w2, g2, b2) = ctx.saved_tensors
+        (
+            x,
+            q,
+            k,
+            v,
+            probs,
+            kept,
+            context,
+            r1,
+            mean1,
+            rstd1,
+            h1,
+            pre,
+            act,
+            r2,
+            mean2,
+            rstd2,
+            qkv_w,
+            o_w,
+            g1,
+            b1,
+            w1,
+            w2,
+            g2,
+            b2,
+        ) = ctx.saved_tensors
         blocks, block, heads, width = ctx.shape
         size, hidden = x.shape
         need = ctx.needs_input_grad
         grads: list[Tensor | None] = [None] * 16
         dr, grads[14], grads[15] = torch.ops.aten.native_layer_norm_backward(
-            upstream[0], r2, [hidden], mean2, rstd2, g2, b2, [True, need[19], need[20]])
+            upstream[0], r2, [hidden], mean2, rstd2, g2, b2, [True, need[19], need[20]]
+        )
         dy = dr if ctx.masks[2] is None else dr * ctx.masks[2]
         if need[17]:
-            grads[12] = torch.mm(act.t(), dy).t() if not w2.is_contiguous() else \
-                torch.mm(dy.t(), act)
+            grads[12] = (
+                torch.mm(act.t(), dy).t() if not w2.is_contiguous() else torch.mm(dy.t(), act)
+            )
         if need[18]:
             grads[13] = dy.sum(0)
         dact = torch.mm(dy, w2)  # [T, I]
@@ -320,7 +399,8 @@ class _Layer(torch.autograd.Function):
             dr = dr.clone()
         dh = _mm_onto(dr, dpre, w1)  # [T, H]
         dr, grads[8], grads[9] = torch.ops.aten.native_layer_norm_backward(
-            dh, r1, [hidden], mean1, rstd1, g1, b1, [True, need[13], need[14]])
+            dh, r1, [hidden], mean1, rstd1, g1, b1, [True, need[13], need[14]]
+        )
         dy = dr if ctx.masks[1] is None else dr * ctx.masks[1]
         if need[11]:
             grads[6] = torch.mm(dy.t(), context)
@@ -334,9 +414,9 @@ class _Layer(torch.autograd.Function):
         torch.bmm(kept.transpose(1, 2), dcontext, out=dheads[2])
         dprobs = torch.bmm(dcontext, v.transpose(1, 2))
         if ctx.masks[0] is not None:
-            dprobs.mul_(ctx.masks[0])
+            dprobs = torch.mul(dprobs, ctx.masks[0])
         dscores = torch.ops.aten._softmax_backward_data(dprobs, probs, -1, probs.dtype)
-        scale = width ** -0.5
+        scale = width**-0.5
         torch.baddbmm(dheads[0], dscores, k, beta=0, alpha=scale, out=dheads[0])
         torch.baddbmm(dheads[1], dscores.transpose(1, 2), q, beta=0, alpha=scale, out=dheads[1])
         dqkv = dheads.view(3, blocks, heads, block, width).permute(1, 3, 0, 2, 4)
@@ -357,8 +437,9 @@ class _Rows(torch.autograd.Function):
     """table[ids], the gradient a sparse tensor over the distinct ids when `sparse`."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, ids: Tensor, skip: int, sparse: bool,
-                dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any, table: Tensor, ids: Tensor, skip: int, sparse: bool, dtype: torch.dtype
+    ) -> Tensor:
         distinct, inverse = torch.unique(ids, return_inverse=True)
         ctx.save_for_backward(distinct, inverse)
         ctx.meta = (table.shape, table.dtype, skip, sparse)
@@ -372,8 +453,9 @@ class _Rows(torch.autograd.Function):
         rows.index_add_(0, inverse, upstream[0].float())
         rows = rows.to(dtype).masked_fill_((distinct == skip).unsqueeze(1), 0.0)
         if sparse:
-            grad = torch.sparse_coo_tensor(distinct[None], rows, shape, is_coalesced=True,
-                                           check_invariants=False)
+            grad = torch.sparse_coo_tensor(
+                distinct[None], rows, shape, is_coalesced=True, check_invariants=False
+            )
         else:
             grad = torch.zeros(shape, dtype=dtype, device=rows.device)
             grad.index_copy_(0, distinct, rows)
@@ -383,8 +465,13 @@ class _Rows(torch.autograd.Function):
 class FastBody:
     """Runs a supported encoder; its parameters stay where Hugging Face put them."""
 
-    def __init__(self, body: nn.Module, seed: int = 0, sparse: bool = False,
-                 before_rows: Callable[[Tensor], None] | None = None) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        seed: int = 0,
+        sparse: bool = False,
+        before_rows: Callable[[Tensor], None] | None = None,
+    ) -> None:
         if not supports(body):
             raise ValueError(f"FastBody cannot run {type(body).__name__}; ask supports() first")
         config: Any = body.config
@@ -392,20 +479,25 @@ class FastBody:
         self.sparse, self.before_rows = sparse, before_rows
         self._embed: Any = body.get_submodule("embeddings")
         self._layers: list[Any] = list(body.get_submodule("encoder.layer").children())
-        self._weights = [tuple(layer.get_submodule(name) for name in
-                               (*_LINEARS[:4], _NORMS[0], *_LINEARS[4:], _NORMS[1]))
-                         for layer in self._layers]
+        self._weights = [
+            tuple(
+                layer.get_submodule(name)
+                for name in (*_LINEARS[:4], _NORMS[0], *_LINEARS[4:], _NORMS[1])
+            )
+            for layer in self._layers
+        ]
         self._heads = int(config.num_attention_heads)
         self._shifted = _CLASSES[type(body).__name__]
-        self._column = 26.0 * self._heads / int(config.hidden_size) ** 2
+        self._column = 36.0 * self._heads / int(config.hidden_size) ** 2
 
     def transposed(self) -> Iterator[str]:
         """Weights whose products run faster from transposed storage (see MasterAdamW)."""
         for number in range(len(self._layers)):
             yield f"encoder.layer.{number}.output.dense.weight"
 
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor,
-                 token_type_ids: Tensor | None = None) -> tuple[Tensor, Packing]:
+    def __call__(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Packing]:
         """[B, L] ids and mask to the last hidden state [T, H] and its packing."""
         embed, training = self._embed, self.body.training
         dtype = embed.LayerNorm.weight.dtype
@@ -434,10 +526,14 @@ class FastBody:
         x = x if kept is None else x * kept
         square = (packing.bias.shape[0] * self._heads, *packing.bias.shape[2:])
         for layer, modules in zip(self._layers, self._weights, strict=True):
-            rates = [m.dropout.p if training else 0.0 for m in
-                     (layer.attention.self, layer.attention.output, layer.output)]
-            masks = tuple(self.masks.take(shape, rate, x) for shape, rate in
-                          zip((square, x.shape, x.shape), rates, strict=True))
+            rates = [
+                m.dropout.p if training else 0.0
+                for m in (layer.attention.self, layer.attention.output, layer.output)
+            ]
+            masks = tuple(
+                self.masks.take(shape, rate, x)
+                for shape, rate in zip((square, x.shape, x.shape), rates, strict=True)
+            )
             weights = [t for m in modules for t in (m.weight, m.bias)]
             x = _Layer.apply(x, packing.bias, self._heads, modules[4].eps, masks, *weights)
         return x, packing

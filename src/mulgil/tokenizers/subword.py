@@ -70,6 +70,7 @@ class Ragged:
         self.flat = flat
         self.starts = starts
         self.pad = pad
+        self.padded = True
         self.truncated = truncated
         self.unknown = unknown
         self.lengths: Array = np.diff(starts)

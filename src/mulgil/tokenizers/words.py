@@ -31,6 +31,7 @@ class Strings:
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
         self.lengths: Array = np.array([len(text) for text in texts], np.int64)
+        self.padded = False
         self.truncated = 0
         self.unknown = 0.0
 

@@ -11,22 +11,26 @@ import dataclasses
 import io
 import itertools
 import unicodedata
+import weakref
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mulgil.delimited import DELIMITERS, Delimited, guess, look
 from mulgil.errors import DataError
-from mulgil.jsonrows import check, read_array, read_line
-from mulgil.lines import FileLines
+from mulgil.tables.delimited import DELIMITERS, Delimited, guess, look
+from mulgil.tables.jsonrows import check, read_array, read_line
+from mulgil.tables.lines import FileLines
 
 MAX_IN_MEMORY = 1 << 30
 """Characters of a `.json` array, or bytes of a gzipped Parquet file, that are read at most."""
 
 HEAD = 1000
 """Lines or records that a guess is made from."""
+
+HEAD_CHARACTERS = 4_000_000
+"""Characters after which a guess looks at no more."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,20 +69,25 @@ class Records(Iterator[Record]):
         self._source = source
         self._lines = lines
         self._cells = cells
-        self._ahead: list[Record] = []
+        self._ahead: deque[Record] = deque()
 
     def __next__(self) -> Record:
-        return self._ahead.pop() if self._ahead else next(self._source)
+        return self._ahead.popleft() if self._ahead else next(self._source)
 
     def head(self, count: int = HEAD) -> list[Record]:
-        """Return the first records that are still to come, without taking them."""
-        missing = list(itertools.islice(self._source, max(0, count - len(self._ahead))))
-        self._ahead = [*reversed(missing), *self._ahead]
-        return self._ahead[: -count - 1 : -1]
+        """Return the first records that are still to come, fewer when long, without taking them."""
+        size = sum(map(_size, self._ahead))
+        while len(self._ahead) < count and size < HEAD_CHARACTERS:
+            record = next(self._source, None)
+            if record is None:
+                break
+            self._ahead.append(record)
+            size += _size(record)
+        return list(itertools.islice(self._ahead, count))
 
     def close_behind(self, stream: BinaryIO) -> None:
-        """Close the stream when the records are at their end, or nobody wants them any more."""
-        self._source = _closing(stream, self._source)
+        """Close the stream as soon as nobody holds the records any more."""
+        weakref.finalize(self, stream.close)
 
     def notes(self) -> list[str]:
         """Return what was recognised, a sentence each; complete when all records are read."""
@@ -92,17 +101,17 @@ class Records(Iterator[Record]):
         notes = [f"{note}, columns parted by {words.get(symbol, repr(symbol))}"]
         if self._cells.stray:
             notes.append(
-                f"{self.name}: {self._cells.stray} lines with stray quotes read as they stand"
+                f"{self.name}: lines with stray quotes, read as they stand: {self._cells.stray}"
             )
         return notes
 
 
-def _closing(stream: BinaryIO, source: Iterator[Record]) -> Iterator[Record]:
-    with stream:
-        yield from source
+def _size(record: Record) -> int:
+    return sum(len(value) for value in record.fields.values() if isinstance(value, str))
 
 
 def plain_records(lines: FileLines) -> Records:
+    """Return one text a line, blank lines included, in the column "text"."""
     source = (
         Record(number, {} if reason else {"text": text.removesuffix("\r")}, reason)
         for number, text, reason in lines
@@ -113,6 +122,18 @@ def plain_records(lines: FileLines) -> Records:
 def delimited_records(
     lines: FileLines, symbol: str, header: bool, usual: str, head: int = HEAD
 ) -> Records:
+    """Return the records of CSV or TSV.
+
+    Args:
+        lines: the file's lines.
+        symbol: what parts the columns, "" to guess it.
+        header: whether the first record names the columns.
+        usual: the delimiter that the file's ending stands for.
+        head: how many lines to look at first.
+
+    Raises:
+        DataError: it is empty, or its header cannot be used.
+    """
     first = lines.peek(head)
     seen = look(first, symbol, header) if symbol else guess(first, header, usual)
     cells = Delimited(lines, seen.delimiter, seen.loose)
@@ -143,7 +164,18 @@ def _refuse_twins(names: list[str], place: str) -> None:
 
 
 def json_records(lines: FileLines, maybe_array: bool, head: int = HEAD) -> Records:
+    """Return the records of JSON lines, or of one array of objects.
+
+    Args:
+        lines: the file's lines; blank ones are no records.
+        maybe_array: whether the file may also be one array, as `.json` files are.
+        head: how many lines and records to look at first.
+
+    Raises:
+        DataError: here or while reading: it is neither.
+    """
     start = next((text for _, text, _ in lines.peek(head) if text.strip()), "").lstrip()
+    source: Iterator[Record]
     if maybe_array and start.startswith("["):
         source = itertools.starmap(Record, read_array(_joined(lines), lines.name))
     elif maybe_array and start and read_line(start)[1].startswith("is not JSON"):
@@ -158,10 +190,12 @@ def json_records(lines: FileLines, maybe_array: bool, head: int = HEAD) -> Recor
             if reason or text.strip()
         )
     records = Records(lines.name, source, lines=lines)
-    for count in (head, HEAD):
-        names = (name for record in records.head(count) for name in record.fields)
-        records.columns = records.columns or tuple(dict.fromkeys(names))
+    records.columns = _names(records.head(head)) or _names(records.head())
     return records
+
+
+def _names(records: list[Record]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for record in records for name in record.fields))
 
 
 def _joined(lines: FileLines) -> str:
@@ -178,6 +212,15 @@ def _joined(lines: FileLines) -> str:
 
 
 def parquet_records(stream: BinaryIO, path: Path) -> Records:
+    """Return the rows of a Parquet file.
+
+    Args:
+        stream: the file, unzipped when its name ends in `.gz`.
+        path: its name.
+
+    Raises:
+        DataError: here or while reading: pyarrow is missing, or the file is damaged.
+    """
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet

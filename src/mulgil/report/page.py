@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import heapq
 import importlib.resources
 import math
 import shlex
@@ -24,11 +25,19 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mulgil import charts
 from mulgil.errors import RunError
-from mulgil.figures import Answers, Figures, Row, read_lines, read_object, read_text, worked_out
+from mulgil.report import charts
+from mulgil.report.figures import (
+    Answers,
+    Figures,
+    Row,
+    read_lines,
+    read_object,
+    read_text,
+    worked_out,
+)
+from mulgil.report.visible import attribute, clip, homeless, public, visible
 from mulgil.storage import write_atomic
-from mulgil.visible import attribute, clip, homeless, public, visible
 
 WIDEST = 20
 """Labels up to which the confusion matrix is drawn whole; with more, the commonest confusions."""
@@ -187,7 +196,9 @@ def _commonest(fig: Figures, labels: list[str]) -> tuple[str, Markup] | None:
 
 def _interval(fig: Figures, name: str) -> Markup:
     """Return the drawn interval of a label's figure, or nothing when it has none."""
-    ends = [fig.number(RESULT, "metrics", "per-class", name, end) for end in ("value", "low", "high")]
+    ends = [
+        fig.number(RESULT, "metrics", "per-class", name, end) for end in ("value", "low", "high")
+    ]
     known = [end for end in ends if end is not None and math.isfinite(end)]
     return charts.interval(*known) if len(known) == 3 else Markup("")
 
@@ -197,25 +208,23 @@ def _confusion(fig: Figures, labels: list[str]) -> Row | None:
     table = (RESULT, "metrics", "confusion")
     if not fig.keys(*table) or fig.get(RESULT, "multi_label") or len(labels) < 2:
         return None
-    counts = [
-        [fig.number(*table, f"{gold}→{said}", "value") or 0 for said in labels] for gold in labels
-    ]
-    cells = [
-        {
-            "gold": gold,
-            "said": said,
-            "count": count,
-            "share": count / sum(row) if sum(row) else 0.0,
-            "figure": fig("count", *table, f"{gold}→{said}", "value"),
-        }
-        for gold, row in zip(labels, counts, strict=True)
-        for said, count in zip(labels, row, strict=True)
-    ]
-    size = len(labels)
-    if size <= WIDEST:
-        return {"rows": [cells[i * size : (i + 1) * size] for i in range(size)], "pairs": []}
-    wrong = [cell for cell in cells if cell["gold"] != cell["said"] and cell["count"]]
-    return {"rows": [], "pairs": sorted(wrong, key=lambda c: -c["count"])[:WIDEST]}
+    rows = []
+    for gold in labels:
+        counts = [fig.number(*table, f"{gold}→{said}", "value") or 0 for said in labels]
+        whole = sum(counts) or 1
+        rows.append(
+            [
+                {"gold": gold, "said": said, "count": count, "share": count / whole}
+                for said, count in zip(labels, counts, strict=True)
+            ]
+        )
+    pairs: list[Row] = []
+    if len(labels) > WIDEST:
+        wrong = (c for row in rows for c in row if c["gold"] != c["said"] and c["count"])
+        pairs, rows = heapq.nlargest(WIDEST, wrong, key=lambda cell: cell["count"]), []
+    for cell in [*pairs, *(cell for row in rows for cell in row)]:
+        cell["figure"] = fig("count", *table, f"{cell['gold']}→{cell['said']}", "value")
+    return {"rows": rows, "pairs": pairs}
 
 
 def _learning(fig: Figures, journal: dict[int, Row], result: Row) -> Row:

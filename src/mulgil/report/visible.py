@@ -1,11 +1,10 @@
 """Text that is safe to look at: escaped for HTML, what cannot be seen spelt out, no home folders.
 
-Chosen: code points in view (U+202E, U+200B, U+001B) for control, bidirectional, zero-width,
-private and unassigned characters, because a person who looks for the reason of a wrong answer
-must see them; line breaks as \\n. Text is shown in NFC, so that decomposed syllables are drawn
-by any Korean font, and old Hangul as the letters it is made of, which every Korean font has;
-the code points stand in the tooltip. It costs the look of emoji that are joined by U+200D:
-their parts stand side by side.
+Chosen: code points in view (U+202E, U+200B, U+001B) for control, bidirectional, zero-width and
+private characters, because a person who looks for the reason of a wrong answer must see them; line
+breaks are escaped as in source code. Text is shown in NFC, so that any Korean font draws decomposed
+syllables, and old Hangul as the letters it is made of, which every Korean font has; the code points
+stand in the tooltip. It costs the look of emoji that U+200D joins: their parts stand side by side.
 """
 
 from __future__ import annotations

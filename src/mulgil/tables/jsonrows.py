@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from mulgil.errors import DataError
-from mulgil.lines import forbidden
+from mulgil.tables.lines import forbidden
 
 MAX_DIGITS = 100
 """Digits of the longest number; longer ones take quadratic time to read and are no data."""

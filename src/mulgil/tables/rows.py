@@ -19,17 +19,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from mulgil.delimited import DELIMITERS, Delimited
 from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import TextExample, columns
-from mulgil.formats import (
+from mulgil.tables.delimited import DELIMITERS, Delimited
+from mulgil.tables.formats import (
     Records,
     delimited_records,
     json_records,
     parquet_records,
     plain_records,
 )
-from mulgil.lines import FileLines, Lines, forbidden, open_file
+from mulgil.tables.lines import FileLines, Lines, forbidden, open_file
 
 FORMATS = ("csv", "tsv", "txt", "jsonl", "json", "parquet")
 """The endings that are read, each also with `.gz` behind it."""
@@ -185,12 +185,12 @@ def find_column(records: Records, wanted: str, known: Sequence[str], setting: st
     raise DataError(f'{records.name}: no column is called "{wanted}" ({setting}); {remedy}')
 
 
-def longest_column(records: Records) -> str:
-    """Return the column with the longest texts in the first records, "" when none has any."""
+def longest_column(records: Records, but: str = "") -> str:
+    """Return the column, `but` one, with the longest texts in the first records; "" if none."""
     sizes: Counter[str] = Counter()
     for record in records.head():
         for column, value in record.fields.items():
-            if isinstance(value, str) and not record.reason:
+            if isinstance(value, str) and column != but and not record.reason:
                 sizes[column] += len(value)
     return max(sizes, key=lambda column: sizes[column], default="")
 
@@ -199,7 +199,7 @@ def text_of(fields: Mapping[str, Any], column: str) -> tuple[str, str]:
     """Return a record's text as the user wrote it, and why it cannot be used ("" when it can)."""
     value = fields.get(column)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
+        value = None if math.isnan(value) else str(value)
     if value is None:
         return "", f'no "{column}"'
     if not isinstance(value, str):
@@ -338,7 +338,7 @@ class RowWriter:
             self.left_out.update(row.fields.keys() - set(self._columns))
             self._table.writerow([_cell(value) for value in cells])
             return
-        added = {self._names[name]: value for name, value in answer.items()}
+        added = {self._names.get(name, name): value for name, value in answer.items()}
         late = {_free(name, row.fields): value for name, value in added.items()}
         self._stream.write(_json(row.fields | late) + "\n")
 

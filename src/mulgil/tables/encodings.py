@@ -28,7 +28,7 @@ BOMS = (
 
 FREQUENT = frozenset(
     "이다는고하지에가의니을도한기로아서어사은화영시인들나보만리요게해대를있라정자그수으주습무면재부"
-    "전제상원장스일여과데적없마미국것되생었내진말입연우안거소음동감구공야네까위오조와저신간작했성모"
+    "전제상원장스일여과데적없마미국것되생었내진말입연우안거소음동감구공야네까위오조와저신간작했성모드분않좋용할"
 )
 """The most frequent Hangul syllables, counted over film reviews, an encyclopedia and petitions."""
 
@@ -178,8 +178,10 @@ def _utf16(head: bytes) -> str:
         if error.start < len(head) - 4:  # else the block merely ends inside a pair
             return ""
         text = head[: error.start].decode(codec)
-    # A NUL in an ordinary file stands by itself; in UTF-16 every newline has one beside it.
-    return codec if "\n" in text or b"\n" not in head else ""
+    # A NUL in an ordinary file stands by itself; in UTF-16 every newline has one beside it. Without
+    # a newline there is no telling: 가 is U+AC00, a NUL on the other side.
+    newlines = text.count("\n")
+    return codec if newlines and newlines * 2 >= head.count(b"\n") else ""
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -21,7 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from mulgil.lines import Line, Lines
+from mulgil.tables.lines import Line, Lines
 
 MAX_FIELD = 1_000_000
 """Characters of the longest field; a row with a longer one is rejected."""
@@ -85,15 +85,17 @@ class Delimited(Iterator[Cells]):
         """Return the cells of the record that starts with this line of quotes, and its fault."""
         cells: list[str] = []
         inside: list[str] = []
+        apart = text.removesuffix("\r").split(self.delimiter)
         status = self._feed(text, cells, inside)
-        if status == _CLOSED:
+        # Text has no tabs: when quotes take one in, and the row is complete without, they are text.
+        tabs = self.delimiter == "\t" and len(apart) == self.width
+        if status == _CLOSED and not (tabs and len(cells) != self.width):
             return cells, ""
         if status == _OPEN:
             reason = self._join(text, cells, inside)
             if reason is not None:
                 return cells, reason
         self.stray += 1
-        apart = text.removesuffix("\r").split(self.delimiter)
         problem = self._problem(apart)
         return apart, f"has a stray quote, and as it stands {problem}" if problem else ""
 
@@ -104,28 +106,38 @@ class Delimited(Iterator[Cells]):
         ends with its first line after all; the other lines are then put back.
         """
         taken: list[Line] = []
+        column = len(cells)
         size, status, fault = len(text), _OPEN, ""
         while status == _OPEN and size <= MAX_FIELD and (line := next(self._lines, None)):
             taken.append(line)
             size += len(line[1]) + 1
             fault = fault or (line[2] and f"goes on in line {line[0]}, where {line[2]}")
             status = self._feed(line[1], cells, inside)
-        if status == _CLOSED and not self._apart(cells, [text, *(line[1] for line in taken)]):
+        texts = [text, *(line[1] for line in taken)]
+        if status == _CLOSED and not self._apart(cells, column, texts):
             return fault
         self.loose |= size > MAX_FIELD
         self._lines.push(taken)
         return None
 
-    def _apart(self, cells: list[str], texts: list[str]) -> bool:
-        """Return whether lines that quotes join to one record are rather a record each."""
+    def _apart(self, cells: list[str], column: int, texts: list[str]) -> bool:
+        """Return whether lines that quotes join to one record are rather a record each.
+
+        Args:
+            cells: what they are when joined.
+            column: the cell in which the first line left a quote open, from 0.
+            texts: the lines.
+        """
         widths = [len(text.removesuffix("\r").split(self.delimiter)) for text in texts]
-        width = self.width or widths[0]
+        width = self.width or widths[0]  # none is known yet while the header is read
         fits = [each == width for each in widths]
         between = fits[1:-1]
         if self.loose:
+            # Without tabs in the text, a line that ends inside a field lacks the columns behind.
+            full = self.delimiter == "\t" and column < width - 1
             most = len(between) >= 2 and sum(between) * 2 > len(between)
-            return most or (fits[0] and any(fits[1:]))
-        if width == 1:  # then every line fits, which says nothing
+            return len(cells) != width or most or (fits[0] and (full or any(fits[1:])))
+        if self.width <= 1:  # then every line fits, or nobody knows
             return False
         most = len(between) >= 5 and sum(between) * 5 >= len(between) * 4
         return most or (len(cells) != width and all(fits))
@@ -189,8 +201,11 @@ def look(lines: list[Line], delimiter: str, header: bool) -> Look:
     # Twice: a quote misused in the last line says how to read the first.
     for loose in (False, True):
         records = Delimited(Lines(lines), delimiter, loose)
-        widths = [len(cells) for _, cells, _ in records if cells]
-        if not records.loose or loose:
+        widths = []
+        for _, cells, _ in records:
+            widths += [len(cells)] if cells else []
+            records.width = widths[0] if header and widths else 0
+        if not records.loose:
             break
     if not widths:
         return Look(delimiter, 0, 0.0, records.loose)

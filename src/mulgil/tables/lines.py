@@ -22,8 +22,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import AnyStr, BinaryIO, cast
 
-from mulgil.encodings import Judge, agree, codec_name, incremental, linewise
 from mulgil.errors import DataError, nearest
+from mulgil.tables.encodings import Judge, agree, codec_name, incremental, linewise
 
 Line = tuple[int, str, str]
 """Line number from 1, the text without its newline, and why it is rejected ("" when it is fine)."""

@@ -1,0 +1,89 @@
+"""`mulgil predict`: rows of a file or a pipe in, the same rows with answers out, in flat memory.
+
+A file is written whole or not at all; standard output is a stream. The progress bar is on standard
+error and silent when that is no terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from mulgil.errors import DataError
+from mulgil.predictor import CHUNK, Predictor
+from mulgil.storage import atomic_file
+from mulgil.tables.rows import Row, RowWriter, iter_rows, output_format
+
+
+def write(
+    predictor: Predictor,
+    source: Path | BinaryIO,
+    out: Path | None,
+    *,
+    text: str = "",
+    encoding: str = "auto",
+) -> dict[str, int]:
+    """Answer every row and return how many there were, and how many errors.
+
+    Args:
+        predictor: a loaded run.
+        source: a file or a binary stream.
+        out: csv, tsv or jsonl file; JSON lines on standard output when None.
+        text: column of the text, guessed when empty.
+        encoding: of the source.
+
+    Raises:
+        DataError: the source cannot be read at all.
+        StorageError: the file cannot be written; nothing is left of it.
+    """
+    form = output_format(out)
+    rows = iter_rows(source, text=text, encoding=encoding)
+    labels = [f"p_{label}" for label in predictor.schema.labels]
+    added = [*_answer_names(predictor), *labels, "error"]
+    counts = {"rows": 0, "errors": 0}
+    with _open(out) as stream, _bar() as bar:
+        writer = RowWriter(stream, form, rows.columns, added)
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            for row, answer in zip(chunk, predictor.predict(map(_text, chunk)), strict=True):
+                counts["rows"] += 1
+                counts["errors"] += "error" in answer
+                writer.write(row, _flat(answer))
+            bar.update(len(chunk))
+    return counts
+
+
+def _text(row: Row) -> Any:
+    return DataError(row.error) if row.error else row.text
+
+
+def _answer_names(predictor: Predictor) -> list[str]:
+    return ["labels"] if predictor.schema.multi_label else ["label", "probability"]
+
+
+def _flat(answer: dict[str, Any]) -> dict[str, Any]:
+    """Spread the probabilities over columns of their own."""
+    flat = {key: value for key, value in answer.items() if key != "probabilities"}
+    flat |= {f"p_{label}": p for label, p in answer.get("probabilities", {}).items()}
+    return flat
+
+
+@contextlib.contextmanager
+def _open(out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with atomic_file(out, "w") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Any]:
+    from tqdm import tqdm
+
+    with tqdm(unit=" rows", disable=not sys.stderr.isatty(), leave=False) as bar:
+        yield bar

@@ -1,0 +1,201 @@
+"""The verbs as functions: the command line and `import mulgil` both call these.
+
+Nothing here computes: each verb opens what it needs, hands it down the house and returns plain
+data, so that a notebook, a script and the command line see the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mulgil import fetch, inspect, pipeline, recipe, registry, result, rundir, splits
+from mulgil import plan as planning
+from mulgil.contracts import DataSettings, Rejected, Schema
+from mulgil.errors import DataError, RunError
+from mulgil.predictor import Predictor
+from mulgil.report.page import write_report
+from mulgil.rundir import Say
+
+ROOT = Path("runs")
+"""Where run folders go."""
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+def train(
+    source: str, *overrides: str, root: Path = ROOT, resume: bool = False, say: Say = quiet
+) -> Path:
+    """Train a recipe through the seven steps and write its report.
+
+    Args:
+        source: recipe file, or the name of a bundled recipe.
+        overrides: `section.key=value`.
+        root: folder of run folders.
+        resume: go on with a run that was begun.
+        say: where lines for people go.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: settings, data, model or folder are wrong; one line says what.
+        DivergedError: the loss is no longer a number.
+        StoppedError: a signal came, after saving.
+    """
+    path = pipeline.run(recipe.read(source, overrides), root, resume, say)
+    write_report(path)
+    return path
+
+
+def check(source: str, *overrides: str, say: Say = quiet) -> dict[str, Any]:
+    """Return the plan of a recipe without training: see `mulgil.plan`."""
+    return planning.plan(recipe.read(source, overrides), say)
+
+
+def load(run: Path | str) -> Predictor:
+    """Open a run folder for answering: `load("runs/x").predict(["좋아요"])`."""
+    return Predictor(Path(run))
+
+
+def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict[str, Any]:
+    """Return figures with intervals: of the run's own test rows, or of a labelled file.
+
+    Args:
+        run: a finished run folder.
+        data: file with labels; the run's own test rows when it is left out.
+        overrides: `data.key=value`, how to read the file.
+
+    Raises:
+        RunError: the run is not finished.
+        DataError: the file cannot be read, or too many rows cannot be scored.
+    """
+    path = Path(run)
+    if data is None:
+        figures = rundir.read_json(path / "result.json")
+        return {key: figures[key] for key in ("n", "interval", "metrics", "overlap")}
+    predictor = load(path)
+    part, settings = _labelled(data, overrides)
+    parts = part.make().read({})
+    rows = next(iter(parts.rows.values()))
+    problems = [(row, predictor.task.problem(row, predictor.schema)) for row in rows]
+    parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
+    good = [row for row, reason in problems if not reason]
+    splits.check_rejected(len(good), parts.rejected, settings.max_rejected)
+    gold, shares = predictor.score(good)
+    seed = predictor.recipe.trainer.seed
+    return {
+        **result.score(predictor.task, predictor.schema, gold, shares, seed),
+        "rejected": inspect.rejected(parts.rejected),
+        "notes": parts.notes,
+    }
+
+
+def predict(run: Path | str, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield an answer for each text, in order; a bad one gives `{"error": ...}`."""
+    return load(run).predict(texts)
+
+
+def runs(root: Path = ROOT) -> list[dict[str, Any]]:
+    """Return a line for each run folder below `root`: name, state, parts, headline figure."""
+    if not root.is_dir():
+        return []
+    found = []
+    for path in sorted(file.parent for file in root.glob("*/recipe.toml")):
+        line: dict[str, Any] = {"run": str(path), "state": "begun"}
+        try:
+            figures = rundir.read_json(path / "result.json")
+        except RunError:
+            found.append(line)
+            continue
+        line |= {key: figures.get(key) for key in ("data", "model", "method", "n")}
+        headline = next(iter(figures["metrics"].items()), None)
+        line |= {
+            "state": "done",
+            "metric": headline[0] if headline else None,
+            "value": headline[1][headline[0]] if headline else None,
+            "seconds": figures["training"]["seconds"],
+        }
+        found.append(line)
+    return found
+
+
+def catalogue(wing: str | None = None) -> dict[str, dict[str, str]]:
+    """Return `{wing: {name: what it is}}` of everything that can be named in a recipe."""
+    wings = registry.WINGS if wing is None else [wing]
+    return {name: registry.describe(name) for name in wings}
+
+
+def data_info(name: str) -> dict[str, Any]:
+    """Return title, shape, licence, citation and files of a data set."""
+    plugin = registry.load("datasets", name)
+    return {
+        "name": name,
+        "title": plugin.title,
+        "shape": plugin.shape,
+        "licence": plugin.licence or "your own",
+        "citation": plugin.citation,
+        "files": [{"path": s.path, "url": s.url, "bytes": s.size} for s in plugin.sources],
+    }
+
+
+def data_get(name: str) -> dict[str, str]:
+    """Bring a data set's files to this machine, checked; return `{path: local file}`."""
+    return {
+        path: str(file) for path, file in fetch.collect(registry.load("datasets", name)).items()
+    }
+
+
+def data_check(name: str, *overrides: str) -> dict[str, Any]:
+    """Return the data check of a data set or a file, without any model."""
+    part, settings = _any_data(name, overrides)
+    dataset = part.make()
+    task = registry.load("tasks", _task_for(dataset.shape))(None)
+    made = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
+    labels = sorted({label for row in made.train for label in _labels(row)})
+    return inspect.report(made, task, Schema(dataset.shape, tuple(labels)))
+
+
+def data_rows(name: str, *overrides: str) -> Iterator[tuple[str, Any]]:
+    """Yield (part, row) of a data set or a file, as it was read."""
+    part, _ = _any_data(name, overrides)
+    dataset = part.make()
+    for title, rows in dataset.read(fetch.collect(dataset)).rows.items():
+        for row in rows:
+            yield title, row
+
+
+def _any_data(name: str, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataSettings]:
+    """Return the data section for a data set's name or a file's path."""
+    if name in registry.names("datasets"):
+        part = recipe.section("data", [f"data.name={name}", *overrides])
+    elif Path(name).suffix or Path(name).exists():
+        part = recipe.section("data", ["data.name=files", f"data.train={name}", *overrides])
+    else:
+        registry.load("datasets", name)  # raises with the nearest name
+        raise DataError(f'no data set "{name}"')
+    settings: DataSettings = part.settings
+    return part, settings
+
+
+def _labelled(path: Path, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataSettings]:
+    """Return the data section for a file that is only scored."""
+    part = recipe.section("data", ["data.name=files", f"data.test={path}", *overrides])
+    settings: DataSettings = part.settings
+    return part, settings
+
+
+def _task_for(shape: str) -> str:
+    """Return a task that reads this shape, for the data check."""
+    for name in registry.names("tasks"):
+        if registry.load("tasks", name).shape == shape:
+            return name
+    raise DataError(f"no task reads rows of shape {shape}")
+
+
+def _labels(row: Any) -> tuple[str, ...]:
+    label = getattr(row, "label", None)
+    return label if isinstance(label, tuple) else (label,) if label else ()

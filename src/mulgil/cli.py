@@ -1,0 +1,350 @@
+"""The command line: words in, verbs of `mulgil.api` called, lines or JSON out.
+
+Chosen: click, and every import that costs time inside the command that needs it, so that
+`--help` and `list` answer in a tenth of a second. Options do not grow: a setting is
+`section.key=value`. Exit codes: 0 done, 1 our fault, 2 the user's input, 3 the loss is no
+number, 4 the disk refused, 130 or 143 stopped by a signal after saving.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+import mulgil
+from mulgil.errors import MulgilError, SettingError, nearest
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of run folders.",
+)
+SETTINGS = click.argument("settings", nargs=-1, metavar="[section.key=value]...")
+
+
+class Verbs(click.Group):
+    """The commands in the order of use, and the nearest one when a name is wrong."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f'did you mean "{close[0]}"?' if close else "see mulgil --help"
+            raise click.UsageError(f'no command "{args[0]}"; {hint}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(mulgil.__version__, prog_name="mulgil")
+def cli() -> None:
+    """물길: from text to a trained, measured, usable model, in seven steps.
+
+    Start with `mulgil demo`, or `mulgil train tfidf data.train=reviews.csv`.
+    """
+
+
+@cli.command()
+@ROOT
+def demo(root: Path) -> None:
+    """Train two classifiers on the bundled sample, offline, step by step."""
+    from mulgil import demo as show
+
+    show.run(root, click.echo)
+
+
+@cli.command("list")
+@click.argument("wing", required=False)
+@AS_JSON
+def list_(wing: str | None, as_json: bool) -> None:
+    """Show what a recipe can name: tasks, methods, models, datasets, ..."""
+    from mulgil import registry
+
+    known = [*registry.WINGS, "recipes"]
+    if wing is not None and wing not in known:
+        raise SettingError(f'no list "{wing}"; {nearest(wing, known)}')
+    found = {name: _entries(name) for name in ([wing] if wing else known)}
+    if as_json:
+        return _print_json(found)
+    for name, entries in found.items():
+        click.secho(name, bold=True)
+        for entry, text in entries.items():
+            click.echo(f"  {entry:<16} {text}")
+
+
+@cli.command()
+@click.argument("recipe", required=False)
+@SETTINGS
+@click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors.")
+@AS_JSON
+def check(recipe: str | None, settings: tuple[str, ...], schema: bool, as_json: bool) -> None:
+    """Show the plan of a recipe before any work: rows, leaks, lengths, time, memory."""
+    if schema:
+        from mulgil import recipe as recipes
+
+        return _print_json(recipes.schema())
+    if recipe is None:
+        raise click.UsageError("give a recipe's file or name; mulgil list recipes shows names")
+    from mulgil import api
+
+    found = api.check(recipe, *settings, say=_nothing if as_json else click.echo)
+    if as_json:
+        _print_json(found)
+
+
+@cli.command()
+@click.argument("recipe")
+@SETTINGS
+@click.option("--resume", is_flag=True, help="Go on with a run that was begun.")
+@ROOT
+@AS_JSON
+def train(recipe: str, settings: tuple[str, ...], resume: bool, root: Path, as_json: bool) -> None:
+    """Train a recipe through the seven steps into a run folder."""
+    from mulgil import api
+
+    say = _nothing if as_json else click.echo
+    path = api.train(recipe, *settings, root=root, resume=resume, say=say)
+    figures = api.evaluate(path)
+    if as_json:
+        return _print_json({"run": str(path), **figures})
+    _print_figures(figures)
+    click.echo(f"\nreport     {path / 'report.html'}")
+    click.echo(f'try        echo "한 줄 써 보세요" | mulgil predict {path} -')
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled file to score instead.")
+@SETTINGS
+@AS_JSON
+def evaluate(run: Path, data: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
+    """Show a run's figures with 95% intervals, or score a labelled file."""
+    from mulgil import api
+
+    figures = api.evaluate(run, data, *settings)
+    if as_json:
+        return _print_json(figures)
+    _print_figures(figures)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("file", default="-")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write csv, tsv or jsonl.")
+@click.option("--text", default="", help="Column of the text; guessed when left out.")
+@click.option("--encoding", default="auto", show_default=True, help="Encoding of the file.")
+def predict(run: Path, file: str, out: Path | None, text: str, encoding: str) -> None:
+    """Answer rows of a file, or of standard input (-): any size, one bad row is one error."""
+    from mulgil import answers, api
+
+    source = sys.stdin.buffer if file == "-" else Path(file)
+    counts = answers.write(api.load(run), source, out, text=text, encoding=encoding)
+    if out is not None or counts["errors"]:
+        where = f" in {out}" if out else ""
+        click.echo(
+            f"{counts['rows']:,} rows answered{where}, {counts['errors']:,} errors", err=True
+        )
+
+
+@cli.group("data", cls=Verbs)
+def data() -> None:
+    """Data sets: list, get, check, show."""
+
+
+@data.command("list")
+@AS_JSON
+def data_list(as_json: bool) -> None:
+    """Show the data sets with licence."""
+    from mulgil import api, registry
+
+    found = [api.data_info(name) for name in registry.names("datasets")]
+    if as_json:
+        return _print_json(found)
+    for one in found:
+        click.echo(f"{one['name']:<12} {one['shape']:<6} {one['licence']:<22} {one['title']}")
+
+
+@data.command("get")
+@click.argument("name")
+def data_get(name: str) -> None:
+    """Bring a data set to this machine, checked by sha256; shows its licence first."""
+    from mulgil import api
+
+    info = api.data_info(name)
+    click.echo(f"{info['title']}\nlicence: {info['licence']}\nsource: {info['citation']}")
+    for path, file in api.data_get(name).items():
+        click.echo(f"{path} -> {file}")
+
+
+@data.command("check")
+@click.argument("name", metavar="NAME|FILE")
+@SETTINGS
+@AS_JSON
+def data_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Count rows, labels, repeats and leaks of a data set or a file."""
+    from mulgil import api, planlines
+
+    found = api.data_check(name, *settings)
+    if as_json:
+        return _print_json(found)
+    for line in planlines.rows(found):
+        click.echo(line)
+
+
+@data.command("show")
+@click.argument("name", metavar="NAME|FILE")
+@SETTINGS
+@click.option("-n", "count", default=5, show_default=True, help="Rows to show.")
+def data_show(name: str, settings: tuple[str, ...], count: int) -> None:
+    """Show the first rows as they were read."""
+    import itertools
+
+    from mulgil import api
+    from mulgil.examples import as_dict
+
+    for part, row in itertools.islice(api.data_rows(name, *settings), count):
+        click.echo(json.dumps({"part": part, **as_dict(row)}, ensure_ascii=False))
+
+
+@cli.command()
+@ROOT
+@AS_JSON
+def runs(root: Path, as_json: bool) -> None:
+    """Show the run folders with their headline figures."""
+    from mulgil import api
+
+    found = api.runs(root)
+    if as_json:
+        return _print_json(found)
+    if not found:
+        click.echo(f"no runs in {root}; start with mulgil demo")
+    for one in found:
+        if one["state"] != "done" or one["value"] is None:
+            click.echo(f"{one['run']:<32} {one['state']}")
+            continue
+        value = one["value"]
+        figure = f"{one['metric']} {value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+        parts = f"{one['data']}, {one['model']}, {one['method']}"
+        click.echo(f"{one['run']:<32} {figure}  n {one['n']:,}  {one['seconds']:g} s  {parts}")
+
+
+@cli.command()
+@AS_JSON
+def doctor(as_json: bool) -> None:
+    """Look at this machine: versions, arithmetic, memory, data folders."""
+    from mulgil import doctor as looking
+
+    found = looking.look()
+    if as_json:
+        return _print_json(found)
+    for name, value in found.items():
+        click.echo(f"{name:<16} {value}")
+
+
+# ------------------------------------------------------------------------- helpers
+
+
+def _entries(wing: str) -> dict[str, str]:
+    from mulgil import registry
+
+    if wing != "recipes":
+        return registry.describe(wing)
+    folder = Path(mulgil.__file__).parent / "recipes"
+    return {
+        path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        for path in sorted(folder.glob("*.toml"))
+    }
+
+
+def _print_figures(figures: dict[str, Any]) -> None:
+    if not figures["n"]:
+        return click.echo("no test rows, so no figures")
+    click.echo(f"\ntest rows  {figures['n']:,}  ({figures['interval']})")
+    for values in figures["metrics"].values():
+        if len(values) == 1:
+            for figure, value in values.items():
+                click.echo(f"{figure:<10} {_figure(value)}")
+    each = figures["metrics"].get("per-class", {})
+    for label in dict.fromkeys(name.partition(":")[2] for name in each):
+        shown = "  ".join(f"{n} {_figure(each[f'{n}:{label}'])}" for n in ("precision", "recall"))
+        click.echo(f"{label}\n           {shown}  rows {each[f'support:{label}']['value']:,.0f}")
+    leaks = figures.get("overlap", {}).get("test in train", 0)
+    if leaks:
+        click.echo(f"note       {leaks:,} test rows have a text that training has seen too")
+    if figures.get("rejected", {}).get("count"):
+        click.echo(f"rejected   {figures['rejected']['count']:,} rows")
+
+
+def _figure(value: dict[str, float]) -> str:
+    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _nothing(line: str) -> None:
+    """Say nothing."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; a user's mistake is one line."""
+    _steady_streams()
+    try:
+        code = cli.main(arguments, prog_name="mulgil", standalone_mode=False)
+        sys.stdout.flush()
+    except MulgilError as error:
+        code = _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        code = _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("stopped", 130)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 4)
+    except Exception as error:
+        if os.environ.get("MULGIL_TRACEBACK"):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        code = _fail(
+            f"our fault: {type(error).__name__}: {reason} (MULGIL_TRACEBACK=1 shows where)", 1
+        )
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _steady_streams() -> None:
+    """Write UTF-8 whatever the locale says; a character that cannot be written is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _fail(message: str, code: int) -> int:
+    for line in _clean(message):
+        click.echo(line, err=True)
+    return code
+
+
+def _clean(message: str) -> Iterator[str]:
+    """Yield the message as one line, control characters made visible."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    yield f"mulgil: {shown}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The data check: what a person should know of the rows before a single step is made.
+
+Counts rows, labels and lengths; finds rows that repeat, rows that carry two labels, and test
+rows that training has seen. Equal means equal after NFC with runs of white space folded: what a
+tokenizer would see as the same text. Nothing is changed and nothing is judged: the report says,
+the user decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mulgil import hangul
+from mulgil.contracts import Encoded, Rejected, Schema, Task
+from mulgil.examples import Example
+from mulgil.splits import Splits
+
+Keyed = dict[str, list[str]]
+
+
+def report(parts: Splits, task: Task, schema: Schema) -> dict[str, Any]:
+    """Return the check of the rows as plain data.
+
+    Returns:
+        rows: rows a part; labels: `{part: {label: rows}}`; duplicates, conflicts, overlap; odd:
+        rows with characters that deserve a look; rejected: count, reasons and the first ids.
+    """
+    keyed = keys(parts, task)
+    return {
+        "rows": {name: len(rows) for name, rows in parts.items()},
+        "labels": {name: _labels(rows, schema) for name, rows in parts.items()},
+        "duplicates": {name: len(keys) - len(set(keys)) for name, keys in keyed.items()},
+        "conflicts": _conflicts(parts.train, keyed["train"]),
+        "overlap": overlap(keyed),
+        "odd": odd([task.text(row) for _, rows in parts.items() for row in rows]),
+        "rejected": rejected(parts.rejected),
+        "notes": list(parts.notes),
+    }
+
+
+def keys(parts: Splits, task: Task) -> Keyed:
+    """Return, for each part, what makes two texts the same."""
+    return {name: [hangul.key(task.text(row)) for row in rows] for name, rows in parts.items()}
+
+
+def overlap(keyed: Keyed) -> dict[str, int]:
+    """Return how many rows of a part have a text of another part, named "test in train"."""
+    seen = {name: set(keys) for name, keys in keyed.items()}
+    pairs = (("test", "train"), ("test", "valid"), ("valid", "train"))
+    return {
+        f"{part} in {other}": sum(key in seen[other] for key in keyed[part])
+        for part, other in pairs
+    }
+
+
+def lengths(encoded: Encoded) -> dict[str, float]:
+    """Return the middle, 95th percentile and longest length, and shares cut and unknown."""
+    if not len(encoded):
+        return {}
+    middle, high, most = np.quantile(encoded.lengths, [0.5, 0.95, 1.0])
+    return {
+        "median": float(middle),
+        "p95": float(high),
+        "longest": float(most),
+        "truncated": encoded.truncated,
+        "truncated_share": round(encoded.truncated / len(encoded), 4),
+        "unknown_share": round(encoded.unknown, 5),
+    }
+
+
+def odd(texts: Sequence[str]) -> dict[str, int]:
+    """Count texts that are decomposed, or hold invisible or broken characters."""
+    tests = {
+        "not NFC": lambda text: hangul.normalise(text) != text,
+        "zero-width or direction marks": lambda text: any(c in text for c in _INVISIBLE),
+        "replacement character U+FFFD": lambda text: "\ufffd" in text,
+        "half-width jamo": lambda text: any("\uffa0" <= c <= "\uffdc" for c in text),
+    }
+    counts = {name: sum(map(test, texts)) for name, test in tests.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def rejected(rows: Sequence[Rejected]) -> dict[str, Any]:
+    """Return count, reasons by number and the first ten ids."""
+    reasons = Counter(row.reason for row in rows)
+    return {
+        "count": len(rows),
+        "reasons": dict(reasons.most_common(10)),
+        "first": [f"{row.id}: {row.reason}" for row in rows[:10]],
+    }
+
+
+_INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2069"
+
+
+def _labels(rows: Sequence[Example], schema: Schema) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for row in rows:
+        label = getattr(row, "label", None)
+        counts.update(label if isinstance(label, tuple) else (label,) if label else ())
+    return {label: counts[label] for label in schema.labels}
+
+
+def _conflicts(rows: Sequence[Example], keys: Sequence[str]) -> int:
+    """Count training texts that carry different labels."""
+    labels: dict[str, set[Any]] = defaultdict(set)
+    for row, key in zip(rows, keys, strict=True):
+        labels[key].add(getattr(row, "label", None))
+    return sum(len(found) > 1 for found in labels.values())

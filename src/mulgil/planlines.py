@@ -1,0 +1,51 @@
+"""The plan and the data check as lines for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def rows(found: dict[str, Any]) -> list[str]:
+    """Return the data check (`inspect.report`) as lines."""
+    counts = found["rows"]
+    shown = ["rows       " + ", ".join(f"{name} {count:,}" for name, count in counts.items())]
+    shown += [f"           {note}" for note in (*found["notes"], *found.get("tokenizer_notes", ()))]
+    for label, count in found["labels"]["train"].items():
+        share = count / max(counts["train"], 1)
+        shown.append(f"label      {label}: {count:,} ({share:.1%} of train)")
+    for name, values in found.get("lengths", {}).items():
+        if values:
+            shown.append(
+                f"lengths    {name}: median {values['median']:g}, 95% {values['p95']:g},"
+                f" longest {values['longest']:g}; truncated {values['truncated_share']:.2%},"
+                f" unknown tokens {values['unknown_share']:.3%}"
+            )
+    repeats = ", ".join(f"{count:,} in {name}" for name, count in found["duplicates"].items())
+    shown.append(f"repeats    {repeats}; {found['conflicts']:,} train texts with several labels")
+    leaks = ", ".join(f"{name} {count:,}" for name, count in found["overlap"].items())
+    shown.append(f"overlap    {leaks} (equal after NFC, spaces folded)")
+    if found["odd"]:
+        shown.append("odd        " + ", ".join(f"{n}: {c:,} rows" for n, c in found["odd"].items()))
+    shown.append(f"rejected   {found['rejected']['count']:,} rows")
+    shown += [f"           {line}" for line in found["rejected"]["first"]]
+    return shown
+
+
+def plan(title: str, found: dict[str, Any]) -> list[str]:
+    """Return the plan of a recipe (`plan.plan`) as lines."""
+    work = found["plan"]
+    steps = f"{work['steps']:,} steps" if work["steps"] else "solved at once"
+    return [
+        f"plan of {title}",
+        *rows(found),
+        f"work       {steps}, about {_span(work['seconds'])}, {work['precision']}",
+        f"memory     about {work['memory_gb']:g} GB ({work['free_memory_gb']:g} GB are free)",
+    ]
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
