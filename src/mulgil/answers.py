@@ -11,11 +11,11 @@ import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 from mulgil.errors import DataError
 from mulgil.predictor import CHUNK, Predictor
-from mulgil.storage import atomic_file
+from mulgil.storage import atomic_file, sweep
 from mulgil.tables.rows import Row, RowWriter, iter_rows, output_format
 
 
@@ -26,15 +26,17 @@ def write(
     *,
     text: str = "",
     encoding: str = "auto",
+    screen: Any = None,
 ) -> dict[str, int]:
     """Answer every row and return how many there were, and how many errors.
 
     Args:
         predictor: a loaded run.
         source: a file or a binary stream.
-        out: csv, tsv or jsonl file; JSON lines on standard output when None.
+        out: csv, tsv or jsonl file; JSON lines on `screen` when None.
         text: column of the text, guessed when empty.
         encoding: of the source.
+        screen: has `write` and `flush`; standard output when None.
 
     Raises:
         DataError: the source cannot be read at all.
@@ -45,7 +47,7 @@ def write(
     labels = [f"p_{label}" for label in predictor.schema.labels]
     added = [*_answer_names(predictor), *labels, "error"]
     counts = {"rows": 0, "errors": 0}
-    with _open(out) as stream, _bar() as bar:
+    with _open(out, screen or sys.stdout) as stream, _bar() as bar:
         writer = RowWriter(stream, form, rows.columns, added)
         while chunk := list(itertools.islice(rows, CHUNK)):
             for row, answer in zip(chunk, predictor.predict(map(_text, chunk)), strict=True):
@@ -72,11 +74,12 @@ def _flat(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _open(out: Path | None) -> Iterator[TextIO]:
+def _open(out: Path | None, screen: Any) -> Iterator[Any]:
     if out is None:
-        yield sys.stdout
-        sys.stdout.flush()
+        yield screen
+        screen.flush()
         return
+    sweep(out.parent)  # what a killed process left half-written there
     with atomic_file(out, "w") as file:
         yield file
 

@@ -13,7 +13,7 @@ from typing import Any
 from mulgil import fetch, inspect, pipeline, recipe, registry, result, rundir, splits
 from mulgil import plan as planning
 from mulgil.contracts import DataSettings, Rejected, Schema
-from mulgil.errors import DataError, RunError
+from mulgil.errors import DataError, RunError, SettingError
 from mulgil.predictor import Predictor
 from mulgil.report.page import write_report
 from mulgil.rundir import Say
@@ -46,8 +46,12 @@ def train(
         DivergedError: the loss is no longer a number.
         StoppedError: a signal came, after saving.
     """
-    path = pipeline.run(recipe.read(source, overrides), root, resume, say)
-    write_report(path)
+    chosen = recipe.read(source, overrides)
+    report = root / chosen.name / "report.html"
+    reported = report.exists() and (report.parent / "result.json").exists()
+    path = pipeline.run(chosen, root, resume, say)
+    if not reported:  # a run that was finished and reported before is left as it is
+        write_report(path)
     return path
 
 
@@ -71,11 +75,14 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
 
     Raises:
         RunError: the run is not finished.
+        SettingError: an override is of another section, or there is no file that it could be for.
         DataError: the file cannot be read, or too many rows cannot be scored.
     """
     path = Path(run)
     if data is None:
-        figures = rundir.read_json(path / "result.json")
+        if overrides:
+            raise SettingError(f'"{overrides[0]}": says how to read a file; name it with --data')
+        figures = _figures(path)
         return {key: figures[key] for key in ("n", "interval", "metrics", "overlap")}
     predictor = load(path)
     part, settings = _labelled(data, overrides)
@@ -106,21 +113,42 @@ def runs(root: Path = ROOT) -> list[dict[str, Any]]:
     found = []
     for path in sorted(file.parent for file in root.glob("*/recipe.toml")):
         line: dict[str, Any] = {"run": str(path), "state": "begun"}
-        try:
-            figures = rundir.read_json(path / "result.json")
-        except RunError:
-            found.append(line)
-            continue
-        line |= {key: figures.get(key) for key in ("data", "model", "method", "n")}
-        headline = next(iter(figures["metrics"].items()), None)
-        line |= {
-            "state": "done",
-            "metric": headline[0] if headline else None,
-            "value": headline[1][headline[0]] if headline else None,
-            "seconds": figures["training"]["seconds"],
-        }
+        if (path / "result.json").exists():
+            try:
+                line |= _line(_figures(path))
+            except (RunError, LookupError, TypeError):
+                line["state"] = "damaged"
         found.append(line)
     return found
+
+
+def _line(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return what `runs` tells of a finished run."""
+    headline = next(iter(figures["metrics"].items()), None)
+    return {
+        **{key: figures.get(key) for key in ("data", "model", "method", "n")},
+        "state": "done",
+        "metric": headline[0] if headline else None,
+        "value": headline[1][headline[0]] if headline else None,
+        "seconds": figures["training"]["seconds"],
+    }
+
+
+def _figures(run: Path) -> dict[str, Any]:
+    """Return the content of `result.json`.
+
+    Raises:
+        RunError: the run is not finished, or the file is damaged.
+    """
+    path = run / "result.json"
+    figures = rundir.read_json(path)
+    for key, kind in (("n", int), ("interval", str), ("metrics", dict), ("overlap", dict)):
+        if not isinstance(figures.get(key), kind):
+            raise RunError(
+                f'{path}: damaged: "{key}" is missing or no {kind.__name__}; delete it and go on'
+                " with mulgil train --resume, which scores the run again"
+            )
+    return figures
 
 
 def catalogue(wing: str | None = None) -> dict[str, dict[str, str]]:
@@ -170,6 +198,7 @@ def data_rows(name: str, *overrides: str) -> Iterator[tuple[str, Any]]:
 
 def _any_data(name: str, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataSettings]:
     """Return the data section for a data set's name or a file's path."""
+    _only_data(overrides)
     if name in registry.names("datasets"):
         part = recipe.section("data", [f"data.name={name}", *overrides])
     elif Path(name).suffix or Path(name).exists():
@@ -183,9 +212,16 @@ def _any_data(name: str, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataS
 
 def _labelled(path: Path, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataSettings]:
     """Return the data section for a file that is only scored."""
+    _only_data(overrides)
     part = recipe.section("data", ["data.name=files", f"data.test={path}", *overrides])
     settings: DataSettings = part.settings
     return part, settings
+
+
+def _only_data(overrides: tuple[str, ...]) -> None:
+    for text in overrides:
+        if not text.startswith("data."):
+            raise SettingError(f'"{text}": only data.key=value says how to read a file')
 
 
 def _task_for(shape: str) -> str:

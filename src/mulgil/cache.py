@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from mulgil.contracts import Array, Encoded, Tokenizer
-from mulgil.errors import StorageError
+from mulgil.errors import MulgilError
 from mulgil.storage import write_atomic
 
 FORMAT = "1"
@@ -42,7 +42,7 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer, folder: Path | None) -> E
     arrays = encoded.arrays()
     if arrays is not None:
         body = safetensors.numpy.save(arrays)
-        with contextlib.suppress(StorageError, OSError):
+        with contextlib.suppress(MulgilError, OSError):
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, hashlib.sha256(body).digest() + body)
     return encoded

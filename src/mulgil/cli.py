@@ -11,8 +11,8 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,25 @@ ROOT = click.option(
 SETTINGS = click.argument("settings", nargs=-1, metavar="[section.key=value]...")
 
 
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters by which a text would steer a terminal: controls and changes of direction."""
+
+
+class Enough(Exception):
+    """Whoever reads our output (`| head`) has closed it."""
+
+
 class Verbs(click.Group):
-    """The commands in the order of use, and the nearest one when a name is wrong."""
+    """The commands in the order of use, help when none is named, the nearest for a wrong name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # which click would make an error of
+            raise Enough from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -63,7 +80,7 @@ def demo(root: Path) -> None:
     """Train two classifiers on the bundled sample, offline, step by step."""
     from mulgil import demo as show
 
-    show.run(root, click.echo)
+    show.run(root, _say)
 
 
 @cli.command("list")
@@ -82,7 +99,7 @@ def list_(wing: str | None, as_json: bool) -> None:
     for name, entries in found.items():
         click.secho(name, bold=True)
         for entry, text in entries.items():
-            click.echo(f"  {entry:<16} {text}")
+            _say(f"  {entry:<16} {text}")
 
 
 @cli.command()
@@ -100,7 +117,7 @@ def check(recipe: str | None, settings: tuple[str, ...], schema: bool, as_json: 
         raise click.UsageError("give a recipe's file or name; mulgil list recipes shows names")
     from mulgil import api
 
-    found = api.check(recipe, *settings, say=_nothing if as_json else click.echo)
+    found = api.check(recipe, *settings, say=_nothing if as_json else _say)
     if as_json:
         _print_json(found)
 
@@ -115,14 +132,15 @@ def train(recipe: str, settings: tuple[str, ...], resume: bool, root: Path, as_j
     """Train a recipe through the seven steps into a run folder."""
     from mulgil import api
 
-    say = _nothing if as_json else click.echo
+    say = _nothing if as_json else _say
     path = api.train(recipe, *settings, root=root, resume=resume, say=say)
     figures = api.evaluate(path)
     if as_json:
         return _print_json({"run": str(path), **figures})
     _print_figures(figures)
-    click.echo(f"\nreport     {path / 'report.html'}")
-    click.echo(f'try        echo "한 줄 써 보세요" | mulgil predict {path} -')
+    _say("")
+    _say(f"report     {path / 'report.html'}")
+    _say(f'try        echo "한 줄 써 보세요" | mulgil predict {path} -')
 
 
 @cli.command()
@@ -151,12 +169,12 @@ def predict(run: Path, file: str, out: Path | None, text: str, encoding: str) ->
     from mulgil import answers, api
 
     source = sys.stdin.buffer if file == "-" else Path(file)
-    counts = answers.write(api.load(run), source, out, text=text, encoding=encoding)
+    counts = answers.write(
+        api.load(run), source, out, text=text, encoding=encoding, screen=Screen()
+    )
     if out is not None or counts["errors"]:
         where = f" in {out}" if out else ""
-        click.echo(
-            f"{counts['rows']:,} rows answered{where}, {counts['errors']:,} errors", err=True
-        )
+        _say(f"{counts['rows']:,} rows answered{where}, {counts['errors']:,} errors", err=True)
 
 
 @cli.group("data", cls=Verbs)
@@ -174,7 +192,7 @@ def data_list(as_json: bool) -> None:
     if as_json:
         return _print_json(found)
     for one in found:
-        click.echo(f"{one['name']:<12} {one['shape']:<6} {one['licence']:<22} {one['title']}")
+        _say(f"{one['name']:<12} {one['shape']:<6} {one['licence']:<22} {one['title']}")
 
 
 @data.command("get")
@@ -184,9 +202,10 @@ def data_get(name: str) -> None:
     from mulgil import api
 
     info = api.data_info(name)
-    click.echo(f"{info['title']}\nlicence: {info['licence']}\nsource: {info['citation']}")
+    for line in (info["title"], f"licence: {info['licence']}", f"source: {info['citation']}"):
+        _say(line)
     for path, file in api.data_get(name).items():
-        click.echo(f"{path} -> {file}")
+        _say(f"{path} -> {file}")
 
 
 @data.command("check")
@@ -201,7 +220,7 @@ def data_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         return _print_json(found)
     for line in planlines.rows(found):
-        click.echo(line)
+        _say(line)
 
 
 @data.command("show")
@@ -216,7 +235,7 @@ def data_show(name: str, settings: tuple[str, ...], count: int) -> None:
     from mulgil.examples import as_dict
 
     for part, row in itertools.islice(api.data_rows(name, *settings), count):
-        click.echo(json.dumps({"part": part, **as_dict(row)}, ensure_ascii=False))
+        _say(json.dumps({"part": part, **as_dict(row)}, ensure_ascii=False))
 
 
 @cli.command()
@@ -230,15 +249,15 @@ def runs(root: Path, as_json: bool) -> None:
     if as_json:
         return _print_json(found)
     if not found:
-        click.echo(f"no runs in {root}; start with mulgil demo")
+        _say(f"no runs in {root}; start with mulgil demo")
     for one in found:
         if one["state"] != "done" or one["value"] is None:
-            click.echo(f"{one['run']:<32} {one['state']}")
+            _say(f"{one['run']:<32} {one['state']}")
             continue
         value = one["value"]
         figure = f"{one['metric']} {value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
         parts = f"{one['data']}, {one['model']}, {one['method']}"
-        click.echo(f"{one['run']:<32} {figure}  n {one['n']:,}  {one['seconds']:g} s  {parts}")
+        _say(f"{one['run']:<32} {figure}  n {one['n']:,}  {one['seconds']:g} s  {parts}")
 
 
 @cli.command()
@@ -251,7 +270,7 @@ def doctor(as_json: bool) -> None:
     if as_json:
         return _print_json(found)
     for name, value in found.items():
-        click.echo(f"{name:<16} {value}")
+        _say(f"{name:<16} {value}")
 
 
 # ------------------------------------------------------------------------- helpers
@@ -271,21 +290,23 @@ def _entries(wing: str) -> dict[str, str]:
 
 def _print_figures(figures: dict[str, Any]) -> None:
     if not figures["n"]:
-        return click.echo("no test rows, so no figures")
-    click.echo(f"\ntest rows  {figures['n']:,}  ({figures['interval']})")
+        return _say("no test rows, so no figures")
+    _say("")
+    _say(f"test rows  {figures['n']:,}  ({figures['interval']})")
     for values in figures["metrics"].values():
         if len(values) == 1:
             for figure, value in values.items():
-                click.echo(f"{figure:<10} {_figure(value)}")
+                _say(f"{figure:<10} {_figure(value)}")
     each = figures["metrics"].get("per-class", {})
     for label in dict.fromkeys(name.partition(":")[2] for name in each):
         shown = "  ".join(f"{n} {_figure(each[f'{n}:{label}'])}" for n in ("precision", "recall"))
-        click.echo(f"{label}\n           {shown}  rows {each[f'support:{label}']['value']:,.0f}")
+        _say(label)
+        _say(f"           {shown}  rows {each[f'support:{label}']['value']:,.0f}")
     leaks = figures.get("overlap", {}).get("test in train", 0)
     if leaks:
-        click.echo(f"note       {leaks:,} test rows have a text that training has seen too")
+        _say(f"note       {leaks:,} test rows have a text that training has seen too")
     if figures.get("rejected", {}).get("count"):
-        click.echo(f"rejected   {figures['rejected']['count']:,} rows")
+        _say(f"rejected   {figures['rejected']['count']:,} rows")
 
 
 def _figure(value: dict[str, float]) -> str:
@@ -293,11 +314,33 @@ def _figure(value: dict[str, float]) -> str:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1))
+    Screen().write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def _nothing(line: str) -> None:
     """Say nothing."""
+
+
+def _say(line: str, err: bool = False) -> None:
+    """Write a line for people."""
+    click.echo(_visible(line), err=err)
+
+
+def _visible(text: str) -> str:
+    """Spell out what would steer a terminal, as JSON spells it."""
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class Screen:
+    """Standard output for lines of JSON, whose meaning `_visible` does not change."""
+
+    def write(self, text: str) -> None:
+        """Write whole lines."""
+        sys.stdout.write("\n".join(map(_visible, text.split("\n"))))
+
+    def flush(self) -> None:
+        """Put everything out."""
+        sys.stdout.flush()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -312,8 +355,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
         code = _fail("stopped", 130)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (Enough, BrokenPipeError):
         code = 0
     except OSError as error:
         code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 4)
@@ -324,6 +366,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = _fail(
             f"our fault: {type(error).__name__}: {reason} (MULGIL_TRACEBACK=1 shows where)", 1
         )
+    _drop_rest()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -334,16 +377,18 @@ def _steady_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
+def _drop_rest() -> None:
+    """Throw away what standard output no longer takes, so that Python does not fail on it too."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, code: int) -> int:
-    for line in _clean(message):
-        click.echo(line, err=True)
+    """Say what went wrong in one line, and return the exit code."""
+    _say("mulgil: " + " ".join(message.split("\n")), err=True)
     return code
-
-
-def _clean(message: str) -> Iterator[str]:
-    """Yield the message as one line, control characters made visible."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-    yield f"mulgil: {shown}"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
+import pydantic
 
 from mulgil.examples import Example
 from mulgil.settings import Settings
@@ -83,17 +84,17 @@ class Parts:
 class DataSettings(Settings):
     """Settings that every data set has."""
 
-    train_rows: int | None = None
+    train_rows: int | None = pydantic.Field(None, ge=1, lt=1 << 40)
     """Use only so many training rows (drawn once with `seed`, stratified); the others go unused."""
-    test_rows: int | None = None
+    test_rows: int | None = pydantic.Field(None, ge=1, lt=1 << 40)
     """Use only so many test rows (drawn once with `seed`, stratified)."""
-    valid_share: float = 0.1
+    valid_share: float = pydantic.Field(0.1, ge=0, lt=1)
     """Share of the training rows cut off for validation when the data has no validation part."""
-    test_share: float = 0.1
+    test_share: float = pydantic.Field(0.1, ge=0, lt=1)
     """Share of all rows cut off for the test when the data has no test part."""
-    max_rejected: float = 0.05
+    max_rejected: float = pydantic.Field(0.05, ge=0, le=1)
     """Refuse to go on when a larger share of the rows cannot be used."""
-    seed: int = 7
+    seed: int = pydantic.Field(7, ge=0, lt=1 << 31)
     """Seed of every draw and cut of step 2; kept apart from the trainer's, so that splits stay."""
 
 
@@ -320,6 +321,8 @@ class Metric(ABC):
     """A number, or several, that says how good answers are."""
 
     higher_is_better: ClassVar[bool] = True
+    single: ClassVar[bool] = True
+    """Whether it is one figure, which can pick the best weights, and not a table of them."""
 
     @abstractmethod
     def compute(self, scored: Scored) -> dict[str, float]:

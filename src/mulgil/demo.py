@@ -37,9 +37,11 @@ def run(root: Path, say: Say) -> list[Path]:
     started = time.monotonic()
     paths = []
     for recipe in RECIPES:
-        say(f"\n== {recipe} " + "=" * (60 - len(recipe)))
+        say("")
+        say(f"== {recipe} " + "=" * (60 - len(recipe)))
         paths.append(api.train(recipe, f"name={_free(root, recipe)}", root=root, say=say))
-    say("\n== test rows that no step has seen " + "=" * 28)
+    say("")
+    say("== test rows that no step has seen " + "=" * 28)
     for path in paths:
         figures = api.evaluate(path)
         for name in ("accuracy", "macro-f1", "ece"):
@@ -48,12 +50,14 @@ def run(root: Path, say: Say) -> list[Path]:
                 f"{path.name:<20} {name:<9} {value['value']:.4f}"
                 f"  95% interval [{value['low']:.4f}, {value['high']:.4f}]  n {figures['n']}"
             )
-    say("\n== new sentences " + "=" * 46)
+    say("")
+    say("== new sentences " + "=" * 46)
     for path in paths:
         for text, answer in zip(SENTENCES, api.predict(path, SENTENCES), strict=True):
             say(f"{path.name:<20} {answer['label']} {answer['probability']:.2f}  {text}")
     best = max(paths, key=_accuracy)
-    say(f"\ndone in {time.monotonic() - started:.0f} s. What to look at and try next:")
+    say("")
+    say(f"done in {time.monotonic() - started:.0f} s. What to look at and try next:")
     say(f"  {best / 'report.html'}   (open it in a browser)")
     say(f'  echo "정말 재미있게 봤어요" | mulgil predict {best} -')
     say("  mulgil train tfidf data.train=reviews.csv      your own file (text and label columns)")

@@ -14,6 +14,7 @@ import numpy as np
 
 from mulgil import registry, statistics
 from mulgil.contracts import Array, Batch, Network, Schema, Scored, Task
+from mulgil.errors import DivergedError
 
 
 def probabilities(
@@ -24,7 +25,7 @@ def probabilities(
     schema: Schema,
     between: Callable[[], None] = lambda: None,
 ) -> Array:
-    """Return float64 [rows, labels], each row in its place.
+    """Return float64 [rows, labels], each row in its place; NaN for a row that was not scored.
 
     Args:
         network: answers.
@@ -34,7 +35,7 @@ def probabilities(
         schema: label names.
         between: called between batches; may raise to stop.
     """
-    found = np.zeros((rows, len(schema.labels)))
+    found = np.full((rows, len(schema.labels)), np.nan)
     for batch in batches:
         between()
         found[batch.rows] = task.probabilities(network.scores(batch.inputs), schema)
@@ -42,7 +43,17 @@ def probabilities(
 
 
 def judge(task: Task, schema: Schema, gold: Array, shares: Array) -> Scored:
-    """Put gold answers and probabilities side by side."""
+    """Put gold answers and probabilities side by side.
+
+    Raises:
+        DivergedError: a row has no probabilities: left out, it would make the figures too good.
+    """
+    failed = ~np.isfinite(shares).all(axis=1)
+    if failed.any():
+        raise DivergedError(
+            f"{failed.sum():,} of {len(shares):,} rows got no number as an answer, the first is row"
+            f" {int(failed.argmax()) + 1}; lower trainer.learning_rate, or use precision fp32"
+        )
     gold = gold > 0.5 if schema.multi_label else gold
     return Scored(gold, task.decide(shares, schema), shares, schema.labels)
 
@@ -58,12 +69,12 @@ def loss(gold: Array, shares: Array) -> float:
 
 
 def headlines(task: Task, scored: Scored) -> dict[str, float]:
-    """Return the first figure of each metric that has only one."""
+    """Return the figure of each metric that is a single one."""
     found = {}
     for name in task.metrics:
-        figures = registry.load("metrics", name)().compute(scored)
-        if len(figures) == 1:
-            found.update(figures)
+        metric = registry.load("metrics", name)
+        if metric.single:
+            found.update(metric().compute(scored))
     return found
 
 

@@ -98,6 +98,7 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     problem = refusal(dataset, model, task, method, names)
     if problem:
         raise SettingError(problem)
+    _metric(recipe, task)
     device, precision = hardware.resolve(recipe.trainer, model.kind)
 
     parts, schema = load_splits(recipe, dataset, task)
@@ -188,16 +189,23 @@ def metric(made: Prepared) -> tuple[str, bool]:
     """Return the validation figure that picks the best weights, and whether higher is better.
 
     Raises:
-        SettingError: `trainer.metric` names no figure of the task.
+        SettingError: `trainer.metric` names no single figure of the task.
     """
-    wanted = made.recipe.trainer.metric
-    known = {"auto", "loss", *made.task.metrics}
-    if wanted not in known:
-        raise SettingError(f'trainer.metric: unknown "{wanted}"; {nearest(wanted, known)}')
+    return _metric(made.recipe, made.task)
+
+
+def _metric(recipe: Recipe, task: Task) -> tuple[str, bool]:
+    wanted = recipe.trainer.metric
+    known = {name: registry.load("metrics", name) for name in task.metrics}
+    single = [name for name, plugin in known.items() if plugin.single]
+    if wanted not in {"auto", "loss", *single}:
+        remedy = nearest(wanted, ["auto", "loss", *single])
+        state = "is no single figure" if wanted in known else "is no metric of the task"
+        raise SettingError(f'trainer.metric: "{wanted}" {state}; {remedy}')
     if wanted == "loss":
         return "loss", False
-    name = made.task.metrics[0] if wanted == "auto" else wanted
-    return name, bool(registry.load("metrics", name).higher_is_better)
+    name = single[0] if wanted == "auto" else wanted
+    return name, bool(known[name].higher_is_better)
 
 
 def _fit(made: Prepared, learner: Learner, folder: RunDir) -> Outcome:

@@ -69,7 +69,11 @@ class Predictor:
             if good:
                 shares = self.probabilities([rows[i] for i in good])
                 for i, share in zip(good, shares, strict=True):
-                    answers[i] = self.task.answer(share, self.schema)
+                    answers[i] = (
+                        self.task.answer(share, self.schema)
+                        if np.isfinite(share).all()
+                        else {"error": "the model's answer is not a number"}
+                    )
             yield from (answer or {} for answer in answers)
 
     def probabilities(self, texts: list[str]) -> Array:
@@ -103,15 +107,3 @@ def _problem(row: Any) -> dict[str, Any] | None:
     if len(row) > MAX_CHARACTERS:
         return {"error": f"{len(row):,} characters; a row may have {MAX_CHARACTERS:,} at most"}
     return None
-
-
-def load(path: Path | str) -> Predictor:
-    """Open a run folder for answering."""
-    return Predictor(Path(path))
-
-
-def known_runs(root: Path) -> list[Path]:
-    """Return the run folders below `root`, by name."""
-    if not root.is_dir():
-        return []
-    return sorted(path.parent for path in root.glob("*/recipe.toml"))

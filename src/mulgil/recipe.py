@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -72,7 +73,7 @@ class TrainerSettings(Settings):
     """Share of all steps in which the learning rate rises from zero."""
     weight_decay: float = pydantic.Field(0.01, ge=0, le=1)
     """AdamW's decay of weight matrices; biases, norms and embeddings are never decayed."""
-    clip: float = pydantic.Field(1.0, gt=0)
+    clip: float = pydantic.Field(1.0, gt=0, le=1e9)
     """Longest gradient; longer ones are scaled down to it."""
     accumulate: int = pydantic.Field(1, ge=1, le=4096)
     """Batches whose gradients make one step, weighted by their rows."""
@@ -82,18 +83,18 @@ class TrainerSettings(Settings):
     """Arithmetic of the network; masters are always fp32. "auto" takes bf16 where it pays."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """"auto" takes a GPU when there is one."""
-    evaluate_every: float = pydantic.Field(1.0, gt=0)
+    evaluate_every: float = pydantic.Field(1.0, ge=1e-4, le=10_000)
     """Epochs between two looks at the validation rows (and between two checkpoints)."""
     metric: str = "auto"
     """Validation figure that picks the best weights; "auto" is the task's first metric, "loss" is
     the mean loss."""
-    patience: int = pydantic.Field(0, ge=0)
+    patience: int = pydantic.Field(0, ge=0, le=1_000_000)
     """Stop after so many looks without a better figure; 0 never stops early."""
-    save_minutes: float = pydantic.Field(10.0, gt=0)
+    save_minutes: float = pydantic.Field(10.0, gt=0, le=1e6)
     """A checkpoint is also saved when so many minutes have gone by since the last."""
-    time_limit: float | None = pydantic.Field(None, gt=0)
+    time_limit: float | None = pydantic.Field(None, gt=0, le=1e6)
     """Minutes after which training stops, keeps the best weights so far and is evaluated."""
-    log_every: int = pydantic.Field(10, ge=1)
+    log_every: int = pydantic.Field(10, ge=1, le=1_000_000)
     """Steps between two lines of the journal."""
     tensorboard: bool = False
     """Also write TensorBoard events (extra "tensorboard")."""
@@ -164,29 +165,27 @@ def read(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     base = table.values.get("base")
     if base is not None:
         sections = _stand_on(base, sections, table, path)
-    for text in overrides:
-        _override(sections, text)
+    _lay(sections, overrides)
     name = sections.pop("", {}).get("name", path.stem)
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name.encode()) > 200:
         raise SettingError(
             f'{table.at("name")}: name must be letters, digits, ".", "-", "_" (1 to 100 of them,'
-            f" no dash or dot first), not {name!r}"
+            f" 200 bytes at most, no dash or dot first), not {name!r}"
         )
-    return _check(name, sections)
+    return _check(unicodedata.normalize("NFC", name), sections)
 
 
 def section(name: str, overrides: Sequence[str]) -> Part:
     """Check one section by itself, made of overrides only."""
     sections: dict[str, dict[str, Any]] = {"": {}}
-    for text in overrides:
-        _override(sections, text)
+    _lay(sections, overrides)
     values = dict(sections.get(name, {}))
     return _part(name, WINGS[name], values.pop("name", None), DEFAULTS[name], values)
 
 
 def _find(recipe: str) -> Path:
     path = Path(recipe)
-    if path.exists() or path.suffix == ".toml":
+    if path.suffix == ".toml" or os.path.exists(path):
         return path
     known = bundled()
     if recipe not in known:
@@ -238,20 +237,41 @@ def _stand_on(
     if "base" in lower.values:
         raise SettingError(f'{place}: base "{base}" stands on a base itself; one level only')
     merged = _sections(lower, lower_path.parent)
+    picked = {section: _picked(section, merged) for section in WINGS}
     for section, values in sections.items():
-        under = merged.get(section, {})
-        renamed = "name" in values and "name" in under and _raw(values) != _raw(under)
-        merged[section] = values if section and renamed else under | values
+        renamed = section in WINGS and "name" in values and values["name"].value != picked[section]
+        merged[section] = values if renamed else merged.get(section, {}) | values
     return merged
 
 
-def _raw(values: dict[str, Any]) -> Any:
-    return values["name"].value if isinstance(values["name"], _Value) else values["name"]
+def _picked(section: str, sections: dict[str, dict[str, Any]]) -> Any:
+    """Return the name of the plug-in that a section picks, whether it says so or not."""
+    values = sections.get(section, {})
+    if "name" in values:
+        return values["name"].value
+    if section in DEFAULTS:
+        return DEFAULTS[section]
+    model = _picked("model", sections)
+    return registry.load("models", model).tokenizer if model in registry.names("models") else None
 
 
-def _override(sections: dict[str, dict[str, Any]], text: str) -> None:
-    key, value = settings.parse_override(text)
-    origin = Table({}, {}, f'override "{text}"')
+def _lay(sections: dict[str, dict[str, Any]], overrides: Sequence[str]) -> None:
+    """Lay overrides over the sections, the names of plug-ins first, wherever they stand."""
+    given = {}
+    for text in overrides:
+        key, value = settings.parse_override(text)
+        given[key] = value, text
+    picked = {
+        section: _picked(section, sections) for section in WINGS if f"{section}.name" in given
+    }
+    for key in sorted(given, key=lambda key: not key.endswith(".name")):
+        _override(sections, key, *given[key], picked)
+
+
+def _override(
+    sections: dict[str, dict[str, Any]], key: str, value: Any, text: str, picked: dict[str, Any]
+) -> None:
+    origin = Table({}, {}, f'override "{settings.one_line(text)}"')
     if key == "name":
         sections[""]["name"] = value
         return
@@ -262,7 +282,7 @@ def _override(sections: dict[str, dict[str, Any]], text: str) -> None:
             f"{origin.origin}: {key} is not a setting; {nearest(section, {*known, 'name'})}"
         )
     values = sections.setdefault(section, {})
-    if setting == "name" and "name" in values and values["name"].value != value:
+    if setting == "name" and value != picked.get(section, value):
         values.clear()
     values[setting] = _Value(value, origin, Path.cwd())
 
@@ -278,7 +298,9 @@ def _check(name: str, sections: dict[str, dict[str, Any]]) -> Recipe:
     trainer = _build(TrainerSettings, "trainer", sections.get("trainer", {}))
     known = registry.names("engines")
     if trainer.engine not in known:
-        raise SettingError(f'unknown engine "{trainer.engine}"; {nearest(trainer.engine, known)}')
+        place = sections["trainer"]["engine"].table.at("trainer.engine")
+        remedy = nearest(trainer.engine, known)
+        raise SettingError(f'{place}: unknown engine "{trainer.engine}"; {remedy}')
     return Recipe(name=name, loader=loader, trainer=trainer, **parts)
 
 
@@ -303,7 +325,8 @@ def _build(model: Any, section: str, values: dict[str, Any]) -> Any:
     for key in settings.marked(model, settings.PATH_OR_NAME):
         if isinstance(plain.get(key), str):
             plain[key] = _path_or_name(plain[key], values[key].folder)
-    return settings.build(model, plain, section, _Origins(values, section))
+    also = ["name"] if section in WINGS else []
+    return settings.build(model, plain, section, _Origins(values, section), also)
 
 
 class _Origins(Table):
@@ -315,13 +338,16 @@ class _Origins(Table):
         self._section = section
 
     def at(self, key: str) -> str:
-        name = key.removeprefix(self._section + ".").split(".")[0]
-        return self._values[name].table.at(key) if name in self._values else self.origin
+        inner = key.removeprefix(self._section + ".")
+        for name, value in self._values.items():
+            if f"{inner}.".startswith(f"{name}.") or key == self._section:
+                return value.table.at(key)
+        return self.origin
 
 
 def _path_or_name(value: str, folder: Path) -> str:
     path = folder / Path(value).expanduser()
-    if path.exists() or value.startswith((".", "/", "~")):
+    if value.startswith((".", "/", "~")) or os.path.exists(path):
         return str(path.absolute())
     return value
 
@@ -337,16 +363,14 @@ def schema() -> dict[str, Any]:
         "base": {"type": "string", "description": "A recipe that this one stands on."},
     }
     for section, wing in WINGS.items():
-        default = DEFAULTS.get(section)
         choices = []
         for name, text in registry.describe(wing).items():
             table = registry.load(wing, name).Settings.model_json_schema()
             table["properties"] = {"name": {"const": name}, **table.get("properties", {})}
             table["description"] = text
-            if name != default:
-                table["required"] = ["name", *table.get("required", [])]
             choices.append(table)
-        properties[section] = {"oneOf": choices}
+        # Any of them, and no name required: a base, or the model's choice, may give the name.
+        properties[section] = {"anyOf": choices}
     properties["loader"] = LoaderSettings.model_json_schema()
     properties["trainer"] = TrainerSettings.model_json_schema()
     return {

@@ -71,13 +71,20 @@ def load(wing: str, name: str) -> Any:
 
     Raises:
         SettingError: there is no such plug-in; the message has the nearest name.
-        ModelError: the module does not define exactly one class of the wing's contract.
+        ModelError: the module cannot be imported, or does not define exactly one class of the
+            wing's contract.
     """
     known = modules(wing)
     if name not in known:
         raise SettingError(f'unknown {wing.removesuffix("s")} "{name}"; {nearest(name, known)}')
     contract = getattr(importlib.import_module("mulgil.contracts"), WINGS[wing])
-    module = importlib.import_module(known[name])
+    try:
+        module = importlib.import_module(known[name])
+    except ImportError as error:
+        raise ModelError(
+            f"{known[name]}: {WINGS[wing].lower()} {name} cannot be imported: {error};"
+            " install what it needs, or remove the package that it came with"
+        ) from error
     classes = [
         value
         for value in vars(module).values()
@@ -96,9 +103,11 @@ def load(wing: str, name: str) -> Any:
 
 
 def _first_line(module: str) -> str:
-    """Return the first docstring line of a module, from its source."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
+    """Return the first docstring line of a module, from its source; "" where there is none."""
+    try:
+        spec = importlib.util.find_spec(module)
+        source = Path(spec.origin if spec and spec.origin else "").read_text(encoding="utf-8")
+        doc = ast.get_docstring(ast.parse(source))
+    except (ImportError, OSError, ValueError, SyntaxError):  # a broken package from outside
         return ""
-    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
     return doc.splitlines()[0] if doc else ""

@@ -40,9 +40,12 @@ FORMAT = 1
 
 MAY_CHANGE = frozenset(
     f"trainer.{key}"
-    for key in ["epochs", "patience", "save_minutes", "time_limit", "log_every", "tensorboard"]
+    for key in ["patience", "save_minutes", "time_limit", "log_every", "tensorboard"]
 ) | {"loader.prefetch", "loader.cache"}
-"""Settings that a resumed run may change: they do not change a step that was already made."""
+"""Settings that a resumed run may change: they do not change a step that was already made.
+
+`trainer.epochs` is not among them: the learning rate of every step depends on it.
+"""
 
 Say = Callable[[str], None]
 
@@ -68,33 +71,42 @@ class Journal:
             StorageError: the disk refused it.
         """
         line = json.dumps({"kind": kind, **_plain(values)}, ensure_ascii=False)
-        try:
+        with self._writing():
             self._file.write(line.encode() + b"\n")
             self._file.flush()
-        except OSError as error:
-            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
         if self._events_folder is not None and "step" in values:
             self._event(values["step"], values)
 
     def flush(self) -> int:
         """Put everything on the disk and return the length in bytes."""
-        try:
+        with self._writing():
             self._file.flush()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise StorageError(f"{self._path}: cannot be written: {error.strerror}") from error
         return self._file.tell()
 
     def cut(self, length: int) -> None:
         """Forget what was written after a checkpoint: those steps are made again."""
-        self._file.truncate(length)
-        self._file.seek(length)
+        with self._writing():
+            if self._file.seek(0, os.SEEK_END) > length:
+                self._file.truncate(length)
+                self._file.seek(length)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; a line that the disk refused was reported when it was written."""
+        with contextlib.suppress(OSError):
+            self._file.close()
         if self._events is not None:
             self._events.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{self._path}: cannot be written: {error.strerror}; the checkpoints are whole, so"
+                " mend the disk and go on with --resume"
+            ) from error
 
     def _event(self, step: int, values: dict[str, Any]) -> None:
         if self._events is None:
@@ -153,6 +165,8 @@ class RunDir:
         self.say = say
         self.checkpoints = Checkpoints(path / "checkpoints")
         self.journal: Journal
+        self.recipe = ""
+        self.files: list[str] = []
         self._ids: list[str] = []
 
     @classmethod
@@ -165,24 +179,26 @@ class RunDir:
             StorageError: it cannot be written.
         """
         path = root / recipe.name
-        begun = (path / "recipe.toml").exists()
-        if begun and not resume:
-            state = "is finished" if (path / "result.json").exists() else "was begun"
-            raise RunError(
-                f"{path} {state} already; go on with --resume, or train under another name:"
-                f" name={recipe.name}-2"
-            )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{path}: cannot be made: {error.strerror}") from error
         with Lock(path / ".lock"):
-            sweep(path)
-            text = recipe.dump(path)
-            if begun:
-                _compare(path, text)
+            begun = (path / "provenance.json").exists()
+            if begun and not resume:
+                state = "is finished" if (path / "result.json").exists() else "was begun"
+                raise RunError(
+                    f"{path} {state} already; go on with --resume, or train under another name:"
+                    f" name={recipe.name}-2"
+                )
+            sweep(path, alone=True)
+            if (path / "checkpoints").is_dir():
+                sweep(path / "checkpoints", alone=True)
             run = cls(path, say)
-            run.write("recipe.toml", text)
+            run.recipe = recipe.dump(path)
+            if begun:
+                _compare(path, run.recipe)
+            run.files = [file.name for file in recipe.data.make().files()]
             events = path / "tensorboard" if recipe.trainer.tensorboard else None
             run.journal = Journal(path / "journal.jsonl", events)
             try:
@@ -221,7 +237,10 @@ class RunDir:
             bar.close()
 
     def settle(self, provenance: dict[str, Any], schema: Schema) -> None:
-        """Write what the run depends on; a resumed run must depend on the same.
+        """Write what the run is and depends on; a resumed run must depend on the same.
+
+        The provenance comes last: with it the run is begun. A recipe that was refused before leaves
+        nothing that would stand in the way of the mended one.
 
         Raises:
             RunError: data, model or tokenizer changed since the run was begun.
@@ -231,9 +250,10 @@ class RunDir:
             before = read_json(path)
             for key in ("data", "model", "tokenizer"):
                 if before.get(key) != provenance.get(key):
+                    named = f" ({', '.join(self.files)})" if key == "data" and self.files else ""
                     raise RunError(
-                        f"{self.path}: the {key} changed since this run was begun"
-                        f" (was {before.get(key)}, is {provenance.get(key)}); put it back, or train"
+                        f"{self.path}: the {key}{named} changed since this run was begun:"
+                        f" {_changed(before.get(key), provenance.get(key))}; put it back, or train"
                         " under another name"
                     )
             if before.get("machine") != provenance.get("machine") or before.get(
@@ -243,8 +263,9 @@ class RunDir:
                     "     note: machine, threads or library versions differ from when this run was"
                     " begun; it goes on, but not bit for bit"
                 )
-        self.write_json("provenance.json", provenance)
+        self.write("recipe.toml", self.recipe)
         self.write_json("schema.json", dataclasses.asdict(schema))
+        self.write_json("provenance.json", provenance)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -258,21 +279,24 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunError(f"{path.parent}: has no {path.name}; is it a finished run folder?") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: damaged: {error}") from None
+        raise RunError(f"{path}: damaged: {error}; use another copy") from None
     if not isinstance(value, dict):
-        raise RunError(f"{path}: damaged: not a table")
+        raise RunError(f"{path}: damaged: not a table; use another copy")
     return value
 
 
 def read_schema(path: Path) -> Schema:
     """Return the schema of the run in this folder."""
     values = read_json(path / "schema.json")
-    return Schema(
-        str(values["shape"]),
-        tuple(values["labels"]),
-        bool(values["multi_label"]),
-        float(values["threshold"]),
-    )
+    try:
+        return Schema(
+            str(values["shape"]),
+            tuple(values["labels"]),
+            bool(values["multi_label"]),
+            float(values["threshold"]),
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunError(f"{path / 'schema.json'}: damaged: {error!r}; use another copy") from error
 
 
 def _compare(path: Path, text: str) -> None:
@@ -290,6 +314,17 @@ def _compare(path: Path, text: str) -> None:
             f"{path}: cannot resume with other settings: {'; '.join(changes)};"
             " put them back, or train under another name"
         )
+
+
+def _changed(before: Any, after: Any) -> str:
+    """Return which hashes were one thing and are another, in short."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        pairs = [(f"{key} ", before.get(key), after.get(key)) for key in after]
+    else:
+        pairs = [("", before, after)]
+    return ", ".join(
+        f"{key}was {str(old)[:12]}, is {str(new)[:12]}" for key, old, new in pairs if old != new
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +19,10 @@ import pydantic
 
 from mulgil.errors import SettingError, nearest
 
-_HEADER = re.compile(r"^\s*\[\s*([A-Za-z0-9_\-.\"' ]+?)\s*\]\s*(?:#.*)?$")
-_KEY = re.compile(r"^\s*([A-Za-z0-9_\-.\"']+)\s*=")
+_NAME = r"""(?:[A-Za-z0-9_\-]+|"[^"]*"|'[^']*')"""
+_DOTTED = rf"({_NAME}(?:\s*\.\s*{_NAME})*)"
+_HEADER = re.compile(rf"^\s*\[\[?\s*{_DOTTED}\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(rf"^\s*{_DOTTED}\s*=")
 _TRIPLE = re.compile(r'"""|\'\'\'')
 
 MAX_BYTES = 1 << 20
@@ -111,18 +114,24 @@ class Table:
 
 
 def _key_lines(text: str) -> dict[str, int]:
-    """Return `{dotted key: line}`; lines inside triple-quoted strings are passed over."""
+    """Return `{dotted key: line}`; lines inside triple-quoted strings are passed over.
+
+    Each table that a dotted key makes on its way has the line of its first mention.
+    """
     lines: dict[str, int] = {}
     table, inside = "", False
-    for number, line in enumerate(text.splitlines(), start=1):
+    # TOML knows no line end but these; `splitlines` would also count U+2028 within a string.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if not inside:
             header, key = _HEADER.match(line), _KEY.match(line)
-            if header:
-                table = _clean(header[1])
-                lines.setdefault(table, number)
-            elif key:
-                dotted = f"{table}.{_clean(key[1])}" if table else _clean(key[1])
-                lines.setdefault(dotted, number)
+            found = header or key
+            if found:
+                above = f"{table}." if key and table else ""
+                dotted = above + _clean(found[1])
+                table = dotted if header else table
+                parts = dotted.split(".")
+                for end in range(1, len(parts) + 1):
+                    lines.setdefault(".".join(parts[:end]), number)
         inside ^= len(_TRIPLE.findall(line)) % 2 == 1
     return lines
 
@@ -163,19 +172,24 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Read `section.key=value`; the value is TOML, and a bare word is taken as a string.
 
     Raises:
-        SettingError: there is no `=`, or the key is not dotted.
+        SettingError: there is no `=`, the key is not dotted, or the bytes are not UTF-8.
     """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise SettingError(f"override {text!r}: is not UTF-8; set the terminal's encoding to UTF-8")
     key, sign, raw = text.partition("=")
     key = key.strip()
     if not sign or not re.fullmatch(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*", key):
         raise SettingError(f'"{text}": an override looks like section.key=value')
     try:
-        return key, tomllib.loads(f"value = {raw.strip()}")["value"]
+        found = tomllib.loads(f"value = {raw.strip()}")
     except tomllib.TOMLDecodeError:
         return key, raw.strip()
+    return key, found["value"] if len(found) == 1 else raw.strip()
 
 
-def build(model: type[S], values: dict[str, Any], section: str, table: Table) -> S:
+def build(
+    model: type[S], values: dict[str, Any], section: str, table: Table, also: Sequence[str] = ()
+) -> S:
     """Make settings from a table's values.
 
     Args:
@@ -183,34 +197,41 @@ def build(model: type[S], values: dict[str, Any], section: str, table: Table) ->
         values: the section's own values.
         section: its name, for messages and lines; "" for the top of the file.
         table: where the lines are known from.
+        also: keys of the section that the model does not know, for the remedy of a misspelt one.
 
     Raises:
         SettingError: with place, rule, value seen and remedy of the first mistake.
     """
-    prefix = f"{section}." if section else ""
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingError(
-            f"{table.at(prefix + where)}: {_explain(first, prefix + where, model)}"
-        ) from None
+        key = ".".join(str(part) for part in (section, *first["loc"]) if part != "")
+        rule = _explain(first, key, [*also, *model.model_fields])
+        raise SettingError(f"{table.at(key)}: {rule}") from None
 
 
-def _explain(error: Any, key: str, model: type[Settings]) -> str:
+def _explain(error: Any, key: str, known: Sequence[str]) -> str:
     """Turn one of pydantic's errors into rule, value seen and remedy."""
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
-        return f"unknown setting {key}; {nearest(name, model.model_fields)}"
+        return f"unknown setting {key}; {nearest(name, known)}"
     if error["type"] == "missing":
         return f"{key} is missing"
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    message = message.replace("a valid ", "a ").removesuffix(", unable to parse string as a number")
+    message = message.replace("a valid integer", "an integer").replace("a valid ", "a ")
+    message = message.removesuffix(", unable to parse string as a number")
+    if not error["loc"]:
+        return f"{key}: {message}"  # several settings that do not go together
     rule = message if error["type"] == "value_error" else f"must be {message}"
     return f"{key} {rule}, not {_shown(error['input'])}"
 
 
 def _shown(value: Any) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = one_line(f'"{value}"' if isinstance(value, str) else str(value))
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def one_line(text: str) -> str:
+    """Return the text with line breaks and other unprintable characters as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -19,10 +19,10 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from mulgil.contracts import Batch, Loader, Outcome, Stepped
-from mulgil.errors import DivergedError, ModelError, StoppedError
+from mulgil.errors import DivergedError, ModelError, RunError, StoppedError
 
 Look = Callable[[Callable[[], None]], dict[str, float]]
 """Scores the validation rows; calls its argument between batches, which may raise."""
@@ -39,6 +39,7 @@ class Position:
         epoch: full passes made.
         batch: batches done within the epoch.
         looks: looks at the validation rows made.
+        looked: step of the last look, -1 before the first.
         waiting: looks since the best one.
         best: best validation figure, None before the first look.
         seconds: time spent in the loop, over all resumptions.
@@ -49,6 +50,7 @@ class Position:
     epoch: int = 0
     batch: int = 0
     looks: int = 0
+    looked: int = -1
     waiting: int = 0
     best: float | None = None
     seconds: float = 0.0
@@ -103,6 +105,7 @@ class Trainer:
         self._started = 0.0
         self._saved_at = 0.0
         self._saved_step = -1
+        self._told = 0
 
     def fit(self) -> Outcome:
         """Train from the newest checkpoint, or from the start, and leave the best weights in place.
@@ -114,8 +117,10 @@ class Trainer:
         self._resume()
         self._started = time.monotonic() - self.at.seconds
         self._saved_at = time.monotonic()
-        with self._signals(), self.run.progress(self.settings.epochs) as bar:
+        with self._signals(), self.run.progress(self.settings.epochs, self._passed()) as bar:
             reason = self._loop(bar)
+            self._check_stop()  # a signal may have come while the last look was saved
+        self.at.seconds = self._seconds()
         if self.look is not None:
             self._keep_best()
         return Outcome(
@@ -134,13 +139,12 @@ class Trainer:
             self._check_stop()
             if self._look_due():
                 self._look()
-                if self.settings.patience and self.at.waiting >= self.settings.patience:
-                    return "early stopping"
+            if self.settings.patience and self.at.waiting >= self.settings.patience:
+                return "early stopping"  # asked here, so that a resumed run stops there as well
             if self._passed() >= self.settings.epochs:
                 return "finished"
-            limit = self.settings.time_limit
-            if limit is not None and self._seconds() >= limit * 60:
-                if self.look is not None:
+            if self._out_of_time():
+                if self.at.looked != self.at.step:
                     self._look()
                 return "time limit"
             self._part(bar)
@@ -162,12 +166,11 @@ class Trainer:
 
     def _interrupted(self) -> bool:
         """Say whether the loop must look up from its steps."""
-        limit = self.settings.time_limit
         return (
             self._signal is not None
             or self._look_due()
             or self._passed() >= self.settings.epochs
-            or (limit is not None and self._seconds() >= limit * 60)
+            or self._out_of_time()
         )
 
     def _step(self, group: list[Batch], total: int, bar: Any) -> None:
@@ -179,9 +182,11 @@ class Trainer:
             with _memory(batch):
                 part, rows = self.learner.backward(batch)
             loss, weight = loss + part, weight + rows
+        if not math.isfinite(loss):
+            self._diverged(group, f"loss {loss:g}")
         norm = self.learner.update(rate, self.settings.clip, weight)
-        if not (math.isfinite(norm) and math.isfinite(loss)):
-            self._diverged(group, loss, norm)
+        if not math.isfinite(norm):
+            self._diverged(group, f"gradient norm {norm:g} at loss {loss:g}")
         self.at.step += 1
         self.at.batch += len(group)
         rows_done = sum(len(batch.rows) for batch in group)
@@ -199,35 +204,38 @@ class Trainer:
                 seconds=round(self._seconds(), 3),
             )
 
-    def _diverged(self, group: list[Batch], loss: float, norm: float) -> None:
+    def _diverged(self, group: list[Batch], seen: str) -> NoReturn:
         ids = [self.run.row_id(int(row)) for batch in group for row in batch.rows]
         self.run.write("diverged.json", json.dumps({"step": self.at.step + 1, "rows": ids}))
         shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
         raise DivergedError(
-            f"step {self.at.step + 1}: loss {loss:g}, gradient norm {norm:g}: not a number; nothing"
-            f" was updated. Rows of the batch: {shown} (all in diverged.json). Lower"
-            " trainer.learning_rate or look at these rows"
+            f"step {self.at.step + 1}: {seen} is no finite number; nothing was updated. Rows of the"
+            f" step: {shown} (all in diverged.json). Lower trainer.learning_rate or look at these"
+            " rows, and train under another name"
         )
 
     # ------------------------------------------------------------ looks and checkpoints
 
     def _look_due(self) -> bool:
-        if self.look is None or self.at.step == 0:
+        if self.at.step == 0:
             return False
         ended = self._passed() >= self.settings.epochs
-        due = math.floor(self._passed() / self.settings.evaluate_every + 1e-9)
-        return due > self.at.looks or (ended and self._saved_step != self.at.step)
+        return self._looks() > self.at.looks or (ended and self.at.looked != self.at.step)
+
+    def _looks(self) -> int:
+        """Return how many looks there are until here."""
+        return int(self._passed() / self.settings.evaluate_every + 1e-9)
 
     def _look(self) -> None:
-        """Score the validation rows, remember the best, save."""
-        if self.look is None:
-            return
-        figures = self.look(self._check_stop)
+        """Score the validation rows, where there are any, remember the best, save."""
+        figures = self.look(self._check_stop) if self.look is not None else {}
+        self.at.looks, self.at.looked = self._looks(), self.at.step
+        if not figures:
+            return self._save(None)
         value = figures[self.metric]
         better = math.isfinite(value) and (
             self.at.best is None or (value > self.at.best if self.higher else value < self.at.best)
         )
-        self.at.looks = math.floor(self._passed() / self.settings.evaluate_every + 1e-9)
         self.at.waiting = 0 if better else self.at.waiting + 1
         if better:
             self.at.best = value
@@ -254,13 +262,12 @@ class Trainer:
 
     def _resume(self) -> None:
         newest = self.run.checkpoints.newest()
-        for note in self.run.checkpoints.notes:
-            self.run.say(f"     {note}")
+        self._tell_notes()
         if newest is None:
             self.run.journal.cut(0)
             return
         self.learner.restore(newest.arrays)
-        self.at = Position(**newest.state["position"])
+        self.at = _position(newest)
         self.run.journal.cut(self.at.journal)
         self._saved_step = self.at.step
         self.run.say(f"     resumed at step {self.at.step}, epoch {self._passed():.2f}")
@@ -268,9 +275,17 @@ class Trainer:
     def _keep_best(self) -> None:
         """Put the best weights back when the last ones are not the best."""
         best = self.run.checkpoints.best()
+        self._tell_notes()
         if best is not None and best.step != self.at.step:
             self.learner.restore(best.arrays)
             self.run.say(f"     weights of step {best.step} kept: best {self.metric} on valid")
+
+    def _tell_notes(self) -> None:
+        """Say which checkpoints were passed over, each once."""
+        notes: list[str] = self.run.checkpoints.notes
+        while self._told < len(notes):
+            self.run.say(f"     {notes[self._told]}")
+            self._told += 1
 
     # ------------------------------------------------------------ time and signals
 
@@ -282,6 +297,10 @@ class Trainer:
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
+
+    def _out_of_time(self) -> bool:
+        limit = self.settings.time_limit
+        return limit is not None and self._seconds() >= limit * 60
 
     def _check_stop(self) -> None:
         """Save and leave when a signal has come."""
@@ -306,12 +325,31 @@ class Trainer:
 
         before = {}
         with contextlib.suppress(ValueError):  # not the main thread: no handlers can be set
-            before = {number: signal.signal(number, note) for number in SIGNALS}
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup shall have its way
+                    before[number] = signal.signal(number, note)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _position(saved: Any) -> Position:
+    """Return where a checkpoint stands.
+
+    Raises:
+        RunError: something is missing or unknown there, as in one of another release.
+    """
+    found = saved.state.get("position")
+    known = {field.name for field in dataclasses.fields(Position)}
+    if not isinstance(found, dict) or found.keys() != known:
+        names = sorted(known ^ found.keys()) if isinstance(found, dict) else ["position"]
+        raise RunError(
+            f"{saved.path}: missing or unknown in its state: {', '.join(names)}; resume with the"
+            " release that wrote it, or train under another name"
+        )
+    return Position(**found)
 
 
 def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

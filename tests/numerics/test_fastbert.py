@@ -18,9 +18,15 @@ LENGTHS = (3, 23, 9, 1, 17)
 
 def make(kind: str = "Bert", **changes: Any) -> nn.Module:
     settings: dict[str, Any] = {
-        "vocab_size": 100, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "intermediate_size": 96, "max_position_embeddings": 64, "pad_token_id": 1,
-        "attn_implementation": "eager", "layer_norm_eps": 1e-6,
+        "vocab_size": 100,
+        "hidden_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "max_position_embeddings": 64,
+        "pad_token_id": 1,
+        "attn_implementation": "eager",
+        "layer_norm_eps": 1e-6,
     }
     config = getattr(transformers, f"{kind}Config")(**settings | changes)
     torch.manual_seed(0)
@@ -61,8 +67,9 @@ def test_the_same_hidden_states_and_gradients(kind: str, sparse: bool) -> None:
     expected, found = gradients(body, want), gradients(body, got)
     assert expected.keys() == found.keys()
     for name, grad in expected.items():
-        assert torch.allclose(found[name], grad, atol=1e-5 * max(1.0, float(grad.abs().max()))), \
+        assert torch.allclose(found[name], grad, atol=1e-5 * max(1.0, float(grad.abs().max()))), (
             name
+        )
 
 
 def test_token_types_and_a_mask_with_holes() -> None:
@@ -97,10 +104,14 @@ def test_a_dropout_gradient_matches_a_finite_difference() -> None:
         return (packing.padded(hidden) ** 3).sum()
 
     loss().backward()
-    for name in ("encoder.layer.0.attention.self.query.weight", "encoder.layer.0.output.dense.bias",
-                 "encoder.layer.1.attention.output.LayerNorm.weight", "embeddings.LayerNorm.bias",
-                 "encoder.layer.0.intermediate.dense.weight",
-                 "encoder.layer.0.attention.self.value.bias"):
+    for name in (
+        "encoder.layer.0.attention.self.query.weight",
+        "encoder.layer.0.output.dense.bias",
+        "encoder.layer.1.attention.output.LayerNorm.weight",
+        "embeddings.LayerNorm.bias",
+        "encoder.layer.0.intermediate.dense.weight",
+        "encoder.layer.0.attention.self.value.bias",
+    ):
         param = body.get_parameter(name)
         assert param.grad is not None
         direction = torch.randn_like(param)
@@ -138,8 +149,9 @@ def test_bfloat16_is_close() -> None:
     assert float((packing.padded(hidden).float() - want).abs().max()) < 0.1
 
 
-@pytest.mark.parametrize("changes", [
-    {"hidden_act": "relu"}, {"is_decoder": True}, {"chunk_size_feed_forward": 2}])
+@pytest.mark.parametrize(
+    "changes", [{"hidden_act": "relu"}, {"is_decoder": True}, {"chunk_size_feed_forward": 2}]
+)
 def test_odd_configurations_are_refused(changes: dict[str, Any]) -> None:
     body = make(**changes)
     assert not supports(body)

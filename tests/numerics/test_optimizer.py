@@ -46,8 +46,9 @@ def schedule(step: int) -> float:
     return 1e-2 * min(1.0, (step + 1) / 5) * (1.0 - step / 40)
 
 
-def train(net: nn.Module, optimizer: MasterAdamW, start: int, stop: int,
-          micro: int = 8) -> list[float]:
+def train(
+    net: nn.Module, optimizer: MasterAdamW, start: int, stop: int, micro: int = 8
+) -> list[float]:
     norms = []
     for step in range(start, stop):
         ids, labels = rows(step)
@@ -55,17 +56,24 @@ def train(net: nn.Module, optimizer: MasterAdamW, start: int, stop: int,
         for at in range(0, len(ids), micro):
             if at:
                 optimizer.accumulate()
-            optimizer.touch(ids[at:at + micro])
-            loss(net, ids[at:at + micro], labels[at:at + micro]).backward()
+            optimizer.touch(ids[at : at + micro])
+            loss(net, ids[at : at + micro], labels[at : at + micro]).backward()
         norms.append(optimizer.step(schedule(step), clip=1.0, scale=1.0 / len(ids)))
     return norms
 
 
 def reference(net: Net, steps: int) -> list[float]:
-    plain = [*net.table.parameters(), *net.norm.parameters(), net.up.bias, net.down.bias,
-             net.out.bias]
-    groups = [{"params": [net.up.weight, net.down.weight, net.out.weight], "weight_decay": 0.1},
-              {"params": plain, "weight_decay": 0.0}]
+    plain = [
+        *net.table.parameters(),
+        *net.norm.parameters(),
+        net.up.bias,
+        net.down.bias,
+        net.out.bias,
+    ]
+    groups = [
+        {"params": [net.up.weight, net.down.weight, net.out.weight], "weight_decay": 0.1},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     dense = torch.optim.AdamW(groups, lr=1e-2)
     norms = []
     for step in range(steps):
@@ -79,11 +87,17 @@ def reference(net: Net, steps: int) -> list[float]:
     return norms
 
 
-def build(sparse: bool = True, turned: bool = True,
-          dtype: torch.dtype = torch.float32) -> tuple[Net, MasterAdamW]:
+def build(
+    sparse: bool = True, turned: bool = True, dtype: torch.dtype = torch.float32
+) -> tuple[Net, MasterAdamW]:
     net = Net(sparse)
-    return net, MasterAdamW(net, weight_decay=0.1, dtype=dtype, sparse=[TABLE] if sparse else [],
-                            transposed=["down.weight"] if turned else [])
+    return net, MasterAdamW(
+        net,
+        weight_decay=0.1,
+        dtype=dtype,
+        sparse=[TABLE] if sparse else [],
+        transposed=["down.weight"] if turned else [],
+    )
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -172,7 +186,8 @@ def test_a_bad_gradient_changes_nothing(poison: float, where: str) -> None:
     if grad.is_sparse:
         grad = grad.coalesce().values()
         net.get_parameter(where).grad = torch.sparse_coo_tensor(
-            ids.unique()[None], grad * poison, (50, 8))
+            ids.unique()[None], grad * poison, (50, 8)
+        )
     else:
         grad[0, 0] = poison
     assert not math.isfinite(optimizer.step(1e-2, 1.0))

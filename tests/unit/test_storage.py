@@ -189,6 +189,14 @@ def test_verify_names_what_is_wrong(tmp_path: Path, how: str, named: str) -> Non
         verify_folder(tmp_path / "model")
 
 
+def test_going_while_it_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CK-17: files that go between the manifest's reading and theirs are missing, no crash."""
+    commit_folder(tmp_path / "model", fill("x"))
+    monkeypatch.setattr(storage, "_tree", lambda folder: ([], [folder]))
+    with pytest.raises(RunError, match="is missing"):
+        verify_folder(tmp_path / "model")
+
+
 def test_hostile_manifest(tmp_path: Path) -> None:
     """A manifest with a right hash of its own but senseless entries or names is refused."""
     commit_folder(tmp_path / "model", fill("x"))

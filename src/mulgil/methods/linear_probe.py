@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -27,9 +27,11 @@ from mulgil.errors import DataError
 class LinearProbeSettings(settings.Settings):
     """Settings of the linear probe."""
 
-    strengths: list[float] = pydantic.Field([1.0, 3.0, 10.0], min_length=1)
+    strengths: list[Annotated[float, pydantic.Field(gt=0, le=1e9)]] = pydantic.Field(
+        [1.0, 3.0, 10.0], min_length=1
+    )
     """Inverse penalties (scikit-learn's C) to choose from on the validation rows."""
-    max_iterations: int = pydantic.Field(200, ge=1)
+    max_iterations: int = pydantic.Field(200, ge=1, le=1_000_000)
     """Most iterations of the solver for each strength."""
 
 
@@ -109,11 +111,14 @@ class ProbeLearner(Solved):
         present = np.unique(targets)
         if len(present) > 2 and not isinstance(features, np.ndarray):
             return self._one_by_one(features, targets, strength)
+        whole = np.zeros((outputs, features.shape[1])), np.full(outputs, -20.0)
+        if len(present) == 1:  # nothing to solve: the one label that all rows have
+            whole[1][present] = 0.0
+            return whole
         balance = None if weights is None else {int(i): float(weights[i]) for i in present}
         weight, bias = self._fit(features, targets, strength, balance)
         if len(present) == 2:  # one score for two labels: half of it for, half of it against
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        whole = np.zeros((outputs, features.shape[1])), np.full(outputs, -20.0)
         whole[0][present], whole[1][present] = weight, bias
         return whole
 

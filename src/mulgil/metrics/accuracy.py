@@ -1,4 +1,4 @@
-"""Share of rows answered right; with several labels a row, all of them must be right."""
+"""Share of rows answered right, 0 where there are none; with several labels all must be right."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class Accuracy(Metric):
         right = scored.gold == scored.predicted
         if right.ndim == 2:
             right = right.all(axis=1)
-        return {"accuracy": float(right.mean())}
+        return {"accuracy": float(right.mean()) if len(right) else 0.0}

@@ -10,6 +10,8 @@ from mulgil.contracts import Metric, Scored
 class Confusion(Metric):
     """`GOLD→PREDICTED` counts; multi-label: `LABEL:yes→no` and so on for each label."""
 
+    single = False
+
     def compute(self, scored: Scored) -> dict[str, float]:
         n = len(scored.labels)
         if scored.gold.ndim == 2:

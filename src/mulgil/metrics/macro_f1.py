@@ -1,7 +1,8 @@
 """Mean of the labels' F1, every label alike: scikit-learn's macro average, zero_division=0.
 
 A label that occurs neither in the gold nor in the predicted answers of these rows is left out
-of the mean, as scikit-learn leaves it out when it is not given the list of labels.
+of the mean, as scikit-learn leaves it out when it is not given the list of labels (and, with
+several labels a row, when zero_division is NaN).
 """
 
 from __future__ import annotations

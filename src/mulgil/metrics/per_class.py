@@ -9,6 +9,8 @@ from mulgil.metrics._counts import f1, per_label, ratio
 class PerClass(Metric):
     """`precision:LABEL`, `recall:LABEL`, `f1:LABEL`, `support:LABEL` (gold rows)."""
 
+    single = False
+
     def compute(self, scored: Scored) -> dict[str, float]:
         right, predicted, gold = per_label(scored)
         columns = {

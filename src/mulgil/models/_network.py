@@ -58,6 +58,7 @@ class EncoderNetwork(Network):
         self._fast = FastBody(self.body) if supports(self.body) and self._head_known() else None
         self._optimizer: MasterAdamW | None = None
         self._cast = False
+        self._whole: dict[str, Tensor] | None = {}  # weights as they were before rounding
 
     def _head_known(self) -> bool:
         """Say whether the head can be run on the first token's vector alone."""
@@ -169,6 +170,8 @@ class EncoderNetwork(Network):
             self._optimizer.flush()
         elif not self._cast:
             self._cast = True
+            if self._whole is not None and self.dtype is not torch.float32:
+                self._whole = {name: p.data for name, p in self.module.named_parameters()}
             table = self.body.get_input_embeddings().weight
             kept = table.data
             self.module.to(self.dtype)
@@ -187,7 +190,10 @@ class EncoderNetwork(Network):
             head.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
             head.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
         self.module.classifier = head.to(self.device)
-        self._cast = False
+        if self._cast and self.dtype is not torch.float32:
+            if self._whole is not None:
+                self._whole |= {f"classifier.{n}": p.data for n, p in head.named_parameters()}
+            head.to(self.dtype)
 
     # ------------------------------------------------------------ files
 
@@ -197,8 +203,11 @@ class EncoderNetwork(Network):
         if self._optimizer is not None:
             self._optimizer.release()
             self._optimizer = None
-        if self._cast:
-            raise ModelError("a network whose weights were rounded for answering is not saved")
+        if self._cast and self._whole is None:
+            raise ModelError("a network that was opened for answering is not saved again")
+        for name, weight in (self._whole or {}).items():
+            self.module.get_parameter(name).data = weight
+        self._whole, self._cast = {}, False
         names = list(labels)
         config = self.body.config
         config.id2label = dict(enumerate(names))
@@ -244,6 +253,7 @@ def pretrained(
 
     if own:
         module, info = _open(AutoModelForSequenceClassification, folder, num_labels=outputs)
+        _check(info, folder, f"{module.base_model_prefix}.")
         if not any(".pooler." in key for key in info["missing_keys"]):
             return EncoderNetwork(module, precision, device)
     return EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
@@ -256,12 +266,13 @@ def saved(folder: Path, outputs: int, precision: str, device: str) -> EncoderNet
 
     if not (folder / HEAD_FILE).exists():
         module, info = _open(AutoModelForSequenceClassification, folder)
-        if info["missing_keys"]:
-            raise ModelError(f"{folder}: weights are missing: {sorted(info['missing_keys'])[0]}")
-        return EncoderNetwork(module, precision, device)
-    head = safetensors.torch.load_file(folder / HEAD_FILE)
-    network = EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
-    network.set_head(head["weight"].numpy(), head["bias"].numpy())
+        _check(info, folder, pooler=True)
+        network = EncoderNetwork(module, precision, device)
+    else:
+        head = safetensors.torch.load_file(folder / HEAD_FILE)
+        network = EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
+        network.set_head(head["weight"].numpy(), head["bias"].numpy())
+    network._whole = None  # it only answers: the rounded weights are enough
     return network
 
 
@@ -270,8 +281,22 @@ def _body(folder: Path) -> nn.Module:
 
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     pooler = {"add_pooling_layer": False} if kind in {"bert", "roberta", "xlm-roberta"} else {}
-    module: nn.Module = _open(AutoModel, folder, **pooler)[0]
-    return module
+    opened: tuple[nn.Module, dict[str, Any]] = _open(AutoModel, folder, **pooler)
+    _check(opened[1], folder)
+    return opened[0]
+
+
+def _check(info: dict[str, Any], folder: Path, prefix: str = "", pooler: bool = False) -> None:
+    """Refuse a body that is not whole: transformers fills its gaps with random weights."""
+    found = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
+    if not pooler:
+        found = {name for name in found if ".pooler." not in f".{name}"}
+    lost = sorted(name for name in found if name.startswith(prefix))
+    if lost:
+        raise ModelError(
+            f"{folder.name}: its weights do not fit its config.json: {len(lost)} are missing or of"
+            f" another size, the first is {lost[0]}; get the checkpoint again"
+        )
 
 
 def _open(family: Any, folder: Path, **keywords: Any) -> tuple[Any, dict[str, Any]]:

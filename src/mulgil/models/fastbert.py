@@ -4,21 +4,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mulgil.models._packing import MaskPool, Packing, pack
+
+__all__ = ["FastBody", "MaskPool", "Packing", "pack", "supports"]
+
 _CLASSES = {"BertModel": False, "RobertaModel": True, "XLMRobertaModel": True}
-_POOL = 1 << 22
-_REFRESH = 32
-_CHUNK = 1 << 20
-_U64 = (1 << 64) - 1
-_BUILD: Any = torch.ops.mkldnn
+_TALL = 960
+_FUSED: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def supports(body: nn.Module) -> bool:
@@ -76,193 +74,24 @@ _LINEARS = (
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
 
 
-@dataclass(frozen=True)
-class Packing:
-    """Where the tokens of a batch lie in the packed [T, H] layout; T = blocks x block."""
+def _rows(like: Tensor, rows: int, columns: int) -> Tensor:
+    """An empty [R, columns] with R >= rows, to be multiplied by a weight narrower than itself.
 
-    index: Tensor  # [T] place in the flattened [B*L] batch; padding slots point at 0
-    positions: Tensor  # [T] row of the position table
-    slots: Tensor  # [tokens] places in [0, T) that hold real tokens, in batch order
-    source: Tensor  # [tokens] place of each real token in the flattened [B*L] batch
-    rows: Tensor  # [tokens] batch row of each real token
-    first: Tensor  # [B] place in [0, T) of the first token of each row
-    counts: Tensor  # [B] tokens in each row
-    bias: Tensor  # [blocks, 1, block, block] zero within a row, very negative across rows
-    shape: tuple[int, int]  # (B, L)
-
-    def padded(self, hidden: Tensor) -> Tensor:
-        """[T, H] to [B, L, H], zeros at padding."""
-        size = self.shape[0] * self.shape[1]
-        flat = hidden.new_zeros(size, hidden.shape[1])  # [B*L, H]
-        flat = flat.index_copy(0, self.source, hidden.index_select(0, self.slots))
-        return flat.view(*self.shape, hidden.shape[1])
-
-    def mean(self, hidden: Tensor) -> Tensor:
-        """[T, H] to [B, H]: the mean over the tokens of each row."""
-        weights = hidden.new_zeros(self.shape[0], hidden.shape[0])  # [B, T]
-        weights[self.rows, self.slots] = (1.0 / self.counts[self.rows]).to(hidden.dtype)
-        return weights @ hidden
-
-    def leading(self, hidden: Tensor) -> Tensor:
-        """[T, H] to [B, H]: the first token of each row."""
-        return hidden.index_select(0, self.first)
-
-
-def pack(mask: Tensor, positions: Tensor | None, weight: float, dtype: torch.dtype) -> Packing:
-    """Lay the rows of a [B, L] mask out in equal blocks; no row straddles two blocks.
-
-    `weight` is the cost of one block column relative to one token of all other work.
+    On two threads oneDNN halves its speed on such products of fewer than 960 rows (it splits
+    the inner dimension between the threads), so they get 960 rows, the rest zeros.
     """
-    device = mask.device
-    present = mask.cpu().numpy() != 0  # [B, L]
-    counts = present.sum(1)
-    order = np.argsort(-counts, kind="stable").tolist()
-    lengths = counts.tolist()
-    longest = max(1, max(lengths, default=1))
-    start = 16 * math.ceil(longest / 16)
-    best = min(
-        ((_fit(order, lengths, block), block) for block in range(start, max(start, 128) + 1, 16)),
-        key=lambda pair: len(pair[0]) * pair[1] * (1.0 + weight * pair[1]),
-    )
-    blocks, block = best
-    place = np.zeros(present.shape, dtype=np.int64)
-    segment = np.full(len(blocks) * block, -1, dtype=np.int64)
-    first = np.zeros(len(lengths), dtype=np.int64)
-    offsets = np.zeros(len(lengths), dtype=np.int64)
-    for number, members in enumerate(blocks):
-        at = number * block
-        for row in members:
-            offsets[row] = first[row] = at
-            segment[at : at + lengths[row]] = row
-            at += lengths[row]
-    place = offsets[:, None] + np.cumsum(present, 1) - 1  # [B, L]
-    rows, columns = np.nonzero(present)
-    slots = place[rows, columns]
-    source = rows * present.shape[1] + columns
-    index = np.zeros(len(segment), dtype=np.int64)
-    index[slots] = source
-    where = np.zeros(len(segment), dtype=np.int64)
-    where[slots] = columns if positions is None else positions.cpu().numpy()[rows, columns]
-    grid = torch.from_numpy(segment.reshape(len(blocks), block))
-    same = grid[:, :, None] == grid[:, None, :]
-    floor = torch.finfo(dtype).min / 2
-    bias = torch.zeros(same.shape, dtype=dtype).masked_fill_(~same, floor)
-    tensors = [
-        torch.from_numpy(a).to(device)
-        for a in (index, where, slots, source, rows, first, counts.astype(np.int64))
-    ]
-    return Packing(*tensors, bias.unsqueeze(1).to(device), (mask.shape[0], mask.shape[1]))
-
-
-def _fit(order: Sequence[int], lengths: Sequence[int], block: int) -> list[list[int]]:
-    """First-fit decreasing: rows into blocks of `block` tokens."""
-    bins: list[list[int]] = []
-    room: list[int] = []
-    for row in order:
-        need = lengths[row]
-        for number, free in enumerate(room):
-            if need <= free:
-                bins[number].append(row)
-                room[number] -= need
-                break
-        else:
-            bins.append([row])
-            room.append(block - need)
-    return bins
-
-
-class MaskPool:
-    """Dropout masks cut from a pool of drawn bits; a function of (seed, step) alone."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
-        self.seek(0)
-        self._pools: dict[tuple[Any, ...], tuple[int, Tensor]] = {}
-
-    def seek(self, step: int) -> None:
-        """Start the stream of forward pass `step`; call it before every one."""
-        self._step, self._drawn = step, 0
-
-    def take(self, shape: Sequence[int], rate: float, like: Tensor) -> Tensor | None:
-        """A mask of 0 and 1/(1-rate) in the dtype of `like`, or None at rate 0."""
-        if rate <= 0.0:
-            return None
-        size = math.prod(shape)
-        capacity = _POOL
-        while capacity < 2 * size:
-            capacity *= 2
-        pool = self._pool(capacity, rate, like)
-        self._drawn += 1
-        span = (capacity - size) // 32
-        offset = 32 * (_mix(self.seed, self._step, self._drawn) % span)
-        return pool[offset : offset + size].view(*shape)
-
-    def _pool(self, capacity: int, rate: float, like: Tensor) -> Tensor:
-        era = self._step // _REFRESH
-        key = (rate, like.dtype, like.device, capacity)
-        held = self._pools.get(key)
-        if held is not None and held[0] == era:
-            return held[1]
-        scale = float(torch.tensor(1.0 / (1.0 - rate), dtype=like.dtype))
-        limit = round(65536 / scale) - 32768
-        pool = torch.empty(capacity, dtype=like.dtype)
-        bits = torch.empty(_CHUNK // 4, dtype=torch.int64)
-        generator = torch.Generator()
-        for number, part in enumerate(pool.split(_CHUNK)):
-            generator.manual_seed(_mix(self.seed ^ 0x5EED, era, number) >> 1)
-            bits.random_(-(1 << 63), None, generator=generator)
-            torch.mul(bits.view(torch.int16) < limit, scale, out=part)
-        self._pools[key] = (era, pool.to(like.device))
-        return self._pools[key][1]
-
-
-def _mix(*values: int) -> int:
-    """splitmix64 over a few integers."""
-    state = 0
-    for value in values:
-        state = (state + value + 0x9E3779B97F4A7C15) & _U64
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _U64
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _U64
-        state ^= state >> 31
-    return state
-
-
-def _split(a: Tensor, b: Tensor) -> int:
-    """Into how many row groups to cut a [M, K] x [K, N] product (1: not at all)."""
-    if a.dtype is not torch.bfloat16 or a.device.type != "cpu" or not b.is_contiguous():
-        return 1
-    ways = torch.get_num_threads()
-    deep = a.shape[1] >= 2 * b.shape[1] and 2 <= ways <= 4
-    return ways if deep and 512 <= a.shape[0] < 928 and a.shape[0] % ways == 0 else 1
-
-
-def _mm(a: Tensor, b: Tensor) -> Tensor:
-    """[M, K] @ [K, N]."""
-    ways = _split(a, b)
-    if ways == 1:
-        return torch.mm(a, b)
-    out = torch.bmm(a.view(ways, -1, a.shape[1]), b.expand(ways, *b.shape))
-    return out.view(a.shape[0], b.shape[1])
-
-
-def _mm_onto(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Total += a @ b in place."""
-    ways = _split(a, b)
-    if ways == 1:
-        return total.addmm_(a, b)
-    total.view(ways, -1, b.shape[1]).baddbmm_(
-        a.view(ways, -1, a.shape[1]), b.expand(ways, *b.shape)
-    )
-    return total
+    short = 512 <= rows < _TALL and torch.get_num_threads() == 2
+    tall = short and like.dtype is torch.bfloat16 and like.device.type == "cpu"
+    out = like.new_empty(_TALL if tall else rows, columns)
+    out[rows:].zero_()
+    return out
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """[T, K] @ [N, K].T + [N]."""
-    if x.dtype is torch.bfloat16 and x.device.type == "cpu":
-        if _split(x, weight.t()) == 1 and weight.is_contiguous():
-            out: Tensor = _BUILD._linear_pointwise(x, weight, bias, "none", [], "")
-            return out
-        return _mm(x, weight.t()).add_(bias)
+    if x.dtype is torch.bfloat16 and x.device.type == "cpu" and _FUSED is not None:
+        out: Tensor = _FUSED(x, weight, bias, "none", [], "")  # the bias costs no pass of its own
+        return out
     return torch.addmm(bias, x, weight.t())
 
 
@@ -314,67 +143,24 @@ class _Layer(torch.autograd.Function):
         r1 = x + y if masks[1] is None else torch.addcmul(x, y, masks[1])
         h1, mean1, rstd1 = torch.native_layer_norm(r1, [hidden], g1, b1, epsilon)
         pre = _linear(h1, w1, c1)  # [T, I]
-        act = nn.functional.gelu(pre)
-        y = _linear(act, w2, c2)  # [T, H]
+        tall = _rows(pre, *pre.shape)
+        act = torch.ops.aten.gelu.out(pre, out=tall[:size])
+        y = torch.mm(tall, w2.t())[:size].add_(c2)  # [T, H]
         r2 = h1 + y if masks[2] is None else torch.addcmul(h1, y, masks[2])
         out, mean2, rstd2 = torch.native_layer_norm(r2, [hidden], g2, b2, epsilon)
-        ctx.save_for_backward(
-            x,
-            q,
-            k,
-            v,
-            probs,
-            kept,
-            context,
-            r1,
-            mean1,
-            rstd1,
-            h1,
-            pre,
-            act,
-            r2,
-            mean2,
-            rstd2,
-            qkv_w,
-            o_w,
-            g1,
-            b1,
-            w1,
-            w2,
-            g2,
-            b2,
-        )
+        # fmt: off
+        ctx.save_for_backward(x, q, k, v, probs, kept, context, r1, mean1, rstd1, h1, pre, act,
+                              r2, mean2, rstd2, qkv_w, o_w, g1, b1, w1, w2, g2, b2)
+        # fmt: on
         ctx.masks, ctx.shape = masks, (blocks, block, heads, width)
         return out
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
-        (
-            x,
-            q,
-            k,
-            v,
-            probs,
-            kept,
-            context,
-            r1,
-            mean1,
-            rstd1,
-            h1,
-            pre,
-            act,
-            r2,
-            mean2,
-            rstd2,
-            qkv_w,
-            o_w,
-            g1,
-            b1,
-            w1,
-            w2,
-            g2,
-            b2,
-        ) = ctx.saved_tensors
+        # fmt: off
+        (x, q, k, v, probs, kept, context, r1, mean1, rstd1, h1, pre, act,
+         r2, mean2, rstd2, qkv_w, o_w, g1, b1, w1, w2, g2, b2) = ctx.saved_tensors
+        # fmt: on
         blocks, block, heads, width = ctx.shape
         size, hidden = x.shape
         need = ctx.needs_input_grad
@@ -389,15 +175,14 @@ class _Layer(torch.autograd.Function):
             )
         if need[18]:
             grads[13] = dy.sum(0)
-        dact = torch.mm(dy, w2)  # [T, I]
+        tall = _rows(pre, *pre.shape)
+        dact = torch.mm(dy, w2, out=tall[:size])  # [T, I]
         dpre = torch.ops.aten.gelu_backward.grad_input(dact, pre, grad_input=dact)
         if need[15]:
             grads[10] = torch.mm(dpre.t(), h1)
         if need[16]:
             grads[11] = dpre.sum(0)
-        if dy is dr:
-            dr = dr.clone()
-        dh = _mm_onto(dr, dpre, w1)  # [T, H]
+        dh = dr.add_(torch.mm(tall, w1)[:size])  # [T, H]
         dr, grads[8], grads[9] = torch.ops.aten.native_layer_norm_backward(
             dh, r1, [hidden], mean1, rstd1, g1, b1, [True, need[13], need[14]]
         )
@@ -419,17 +204,16 @@ class _Layer(torch.autograd.Function):
         scale = width**-0.5
         torch.baddbmm(dheads[0], dscores, k, beta=0, alpha=scale, out=dheads[0])
         torch.baddbmm(dheads[1], dscores.transpose(1, 2), q, beta=0, alpha=scale, out=dheads[1])
-        dqkv = dheads.view(3, blocks, heads, block, width).permute(1, 3, 0, 2, 4)
-        dqkv = dqkv.reshape(size, 3 * hidden)
+        tall = _rows(x, size, 3 * hidden)
+        dqkv = tall[:size]
+        dqkv.view(blocks, block, 3, heads, width).copy_(
+            dheads.view(3, blocks, heads, block, width).permute(1, 3, 0, 2, 4)
+        )
         if any(need[5:11:2]):
-            grads[0:6:2] = torch.mm(dqkv.t(), x).split(hidden)
+            grads[0:6:2] = torch.mm(dqkv.t(), x).view(3, hidden, hidden).unbind(0)
         if any(need[6:11:2]):
-            grads[1:6:2] = dqkv.sum(0).split(hidden)
-        dx = None
-        if need[0]:
-            if dy is dr:
-                dr = dr.clone()
-            dx = _mm_onto(dr, dqkv, qkv_w)
+            grads[1:6:2] = dqkv.sum(0).view(3, hidden).unbind(0)
+        dx = dr.add_(torch.mm(tall, qkv_w)[:size]) if need[0] else None
         return (dx, None, None, None, None, *grads)
 
 
@@ -462,6 +246,10 @@ class _Rows(torch.autograd.Function):
         return grad, None, None, None, None
 
 
+_layer: Any = _Layer.apply
+_lookup: Any = _Rows.apply
+
+
 class FastBody:
     """Runs a supported encoder; its parameters stay where Hugging Face put them."""
 
@@ -488,7 +276,7 @@ class FastBody:
         ]
         self._heads = int(config.num_attention_heads)
         self._shifted = _CLASSES[type(body).__name__]
-        self._column = 36.0 * self._heads / int(config.hidden_size) ** 2
+        self._column = 29.0 * self._heads / int(config.hidden_size) ** 2
 
     def transposed(self) -> Iterator[str]:
         """Weights whose products run faster from transposed storage (see MasterAdamW)."""
@@ -511,10 +299,10 @@ class FastBody:
         if self.before_rows is not None and training:
             self.before_rows(ids)
         skip = -1 if words.padding_idx is None else words.padding_idx
-        x = _Rows.apply(words.weight, ids, skip, self.sparse, dtype)  # [T, H]
+        x = _lookup(words.weight, ids, skip, self.sparse, dtype)  # [T, H]
         places = embed.position_embeddings
         skip = -1 if places.padding_idx is None else places.padding_idx
-        x = x + _Rows.apply(places.weight, packing.positions, skip, False, dtype)
+        x = x + _lookup(places.weight, packing.positions, skip, False, dtype)
         if token_type_ids is None:
             x = x + embed.token_type_embeddings.weight[0].to(dtype)
         else:
@@ -535,5 +323,5 @@ class FastBody:
                 for shape, rate in zip((square, x.shape, x.shape), rates, strict=True)
             )
             weights = [t for m in modules for t in (m.weight, m.bias)]
-            x = _Layer.apply(x, packing.bias, self._heads, modules[4].eps, masks, *weights)
+            x = _layer(x, packing.bias, self._heads, modules[4].eps, masks, *weights)
         return x, packing

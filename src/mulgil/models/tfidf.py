@@ -31,9 +31,9 @@ class TfidfSettings(settings.Settings):
     """Shortest and longest character n-gram; [0, 0] counts none."""
     word_ngrams: list[int] = pydantic.Field([0, 0], min_length=2, max_length=2)
     """Shortest and longest word n-gram; [0, 0] counts none."""
-    min_rows: int = pydantic.Field(2, ge=1)
+    min_rows: int = pydantic.Field(2, ge=1, le=1 << 31)
     """An n-gram that occurs in fewer training rows is not counted."""
-    max_features: int = pydantic.Field(1_000_000, ge=1)
+    max_features: int = pydantic.Field(1_000_000, ge=1, le=1 << 31)
     """Most n-grams of each sort; the more frequent ones are kept."""
 
     @pydantic.model_validator(mode="after")

@@ -8,6 +8,7 @@ of balanced classes.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +32,16 @@ class ClassificationSettings(settings.Settings):
     """Multi-label: probability from which a label is given."""
     class_weights: Literal["none", "balanced"] = "none"
     """"balanced" makes rare labels count as much as frequent ones."""
+
+    @pydantic.field_validator("labels")
+    @classmethod
+    def _distinct(cls, names: list[str] | None) -> list[str] | None:
+        if names is None:
+            return None
+        clean = [unicodedata.normalize("NFC", name.strip()) for name in names]
+        if not clean or not all(clean) or len(set(clean)) < len(clean):
+            raise ValueError("must name each label once, and at least one")
+        return clean
 
 
 class Classification(Task):

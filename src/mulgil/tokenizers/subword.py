@@ -2,18 +2,18 @@
 
 Chosen: the `tokenizers` library does the work; around it stand four things that it does not do.
 Texts are composed to NFC first, so that decomposed Hangul is never unknown. A string that looks
-like a special token (`[SEP]`, `</s>`) is plain text: it is broken in two when the encoding
-shows it. Offsets point into the user's own string, decomposed or not. Truncated rows and
-unknown tokens are counted. It costs a look at each row's special ids, about 3% of the encoding
-time.
+like a special token (`[SEP]`, `</s>`) is plain text: the library is told so, and what the model
+still makes of it is broken in two. Offsets point into the user's own string, decomposed or not.
+Truncated rows and unknown tokens are counted. It costs a look at each row's special ids, about
+3% of the encoding time.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -30,6 +30,8 @@ from mulgil.errors import ModelError
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """Special tokens of a tokenizer that is learnt here, ids 0 to 4."""
+
+_ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 
 _PROBE = "한국어 문장입니다"
 
@@ -103,11 +105,12 @@ class Subword(Contract):
         self._files = files  # the transformers tokenizer: it writes files that transformers opens
         self.pad = int(files.pad_token_id or 0)
         self.unknown = files.unk_token_id
-        self._special = np.array(
-            sorted({*files.all_special_ids} - {self.unknown}), np.int64
-        )  # ids that user text must never give
-        self._names = [str(name) for name in files.all_special_tokens]
-        self._frame = len(backend.encode("").ids)
+        backend.encode_special_tokens = True  # "[SEP]" in a text is text
+        roles = (getattr(files, f"{role}_token_id", None) for role in _ROLES)
+        self._special = {*files.all_special_ids} - {self.unknown} | {*roles} - {None}
+        if self.unknown in self._special:
+            self.unknown = None  # it is another role's token, and nothing is unknown to bytes
+        self._frame = sum(number in self._special for number in backend.encode("").ids)
         backend.enable_truncation(max_length)
         backend.no_padding()
         self.notes = _notes(backend)
@@ -151,29 +154,27 @@ class Subword(Contract):
 
     @property
     def size(self) -> int:
-        """Number of ids, added tokens included."""
-        return int(self.backend.get_vocab_size(with_added_tokens=True))
+        """Rows that an embedding table needs: one more than the highest id."""
+        return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
 
     @property
     def special_ids(self) -> dict[str, int]:
         """Ids of the special tokens by role, as a fresh model's config wants them."""
-        roles = ("pad", "bos", "eos", "cls", "sep", "mask", "unk")
-        found = {role: getattr(self._files, f"{role}_token_id", None) for role in roles}
+        found = {role: getattr(self._files, f"{role}_token_id", None) for role in (*_ROLES, "unk")}
         return {role: int(number) for role, number in found.items() if number is not None}
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         clean = [hangul.normalise(text) for text in texts]
         encodings = self.backend.encode_batch_fast(clean)
-        for i in self._forged(encodings):
-            encodings[i] = self.backend.encode(self._defuse(clean[i])[0])
-        lengths = np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        flat = np.empty(starts[-1], np.int32)
-        for encoding, start, end in zip(encodings, starts[:-1], starts[1:], strict=True):
-            flat[start:end] = encoding.ids
+        rows = [encoding.ids for encoding in encodings]
+        for i in self._forged(rows):
+            rows[i] = [number for number, _ in self._plain(clean[i])]
+        starts = np.concatenate([[0], np.cumsum([len(ids) for ids in rows], dtype=np.int64)])
+        flat = np.fromiter(itertools.chain.from_iterable(rows), np.int32, starts[-1])
         truncated = sum(bool(e.overflowing) for e in encodings)
-        known = flat.size - self._frame * len(encodings)
-        unknown = float((flat == self.unknown).sum() / known) if known and self.unknown else 0.0
+        own = flat.size - self._frame * len(rows)
+        lost = int((flat == self.unknown).sum()) if self.unknown is not None else 0
+        unknown = lost / own if own else 0.0
         return Ragged(flat, starts, self.pad, truncated, unknown)
 
     def revive(self, arrays: dict[str, Array]) -> Encoded:
@@ -186,23 +187,10 @@ class Subword(Contract):
         Special tokens that the model's template adds stand for nothing: their span is empty.
         """
         spans = hangul.offsets(text)
-        clean = hangul.normalise(text)
-        encoding = self.backend.encode(clean)
-        breaks: list[int] | None = None
-        if self._forged([encoding]):
-            broken, breaks = self._defuse(clean)
-            encoding = self.backend.encode(broken)
-        found = []
-        for number, mask, (start, end) in zip(
-            encoding.ids, encoding.special_tokens_mask, encoding.offsets, strict=True
-        ):
-            if mask:
-                found.append((number, (0, 0)))
-                continue
-            if breaks is not None:
-                start, end = breaks[start], breaks[end]
-            found.append((number, hangul.to_user((start, end), spans)))
-        return found
+        return [
+            (number, hangul.to_user(span, spans) if span != (0, 0) else span)
+            for number, span in self._plain(hangul.normalise(text))
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, special tokens left out."""
@@ -210,7 +198,7 @@ class Subword(Contract):
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(self.backend.to_str().encode())
-        digest.update(f"{self.max_length} {self.pad} nfc-1".encode())
+        digest.update(f"{self.max_length} {self.pad} nfc-2".encode())
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
@@ -220,40 +208,51 @@ class Subword(Contract):
             encoding="utf-8",
         )
 
-    def _forged(self, encodings: Sequence[tokenizers.Encoding]) -> list[int]:
+    def _forged(self, rows: Sequence[Sequence[int]]) -> list[int]:
         """Return the rows whose own text gave a special id."""
-        special = {int(number) for number in self._special}
-        return [
-            i
-            for i, encoding in enumerate(encodings)
-            if sum(number in special for number in encoding.ids) > self._frame
-        ]
+        special = self._special.__contains__
+        return [i for i, ids in enumerate(rows) if sum(map(special, ids)) > self._frame]
 
-    def _defuse(self, text: str) -> tuple[str, list[int]]:
-        """Break every special token's string with a space after its first character.
+    def _plain(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """Encode a composed text so that nothing in it gives a special id.
+
+        A vocabulary may hold `</s>` as an ordinary piece, and a normaliser may make it of other
+        characters: such a piece is broken in two, once more where that was not enough, and in the
+        end made unknown.
 
         Returns:
-            The text, and for each place in it (its end included) the place in the old text.
+            (id, (start, end)) of each token, the span in `text`; the template's have (0, 0).
         """
-        places = list(range(len(text) + 1))
-        for name in sorted(self._names, key=len, reverse=True):
-            start = 0
-            while (at := _find_folded(text, name, start)) >= 0:
-                text = text[: at + 1] + " " + text[at + 1 :]
-                places.insert(at + 1, places[at + 1])
-                start = at + 2
+        breaks: set[int] = set()
+        while True:
+            broken, places = _broken(text, breaks)
+            encoding = self.backend.encode(broken)
+            found, fresh = [], set()
+            for number, mask, (start, end) in zip(
+                encoding.ids, encoding.special_tokens_mask, encoding.offsets, strict=True
+            ):
+                if not mask and number in self._special:
+                    inside = {*places[start + 1 : end]} - {places[start], places[end]}
+                    fresh |= {min(inside - breaks, default=-1)}
+                    number = self.unknown
+                found.append((number, (0, 0) if mask else (places[start], places[end])))
+            fresh -= {-1}
+            if not fresh:
+                return [(number, span) for number, span in found if number is not None]
+            breaks |= fresh
+
+
+def _broken(text: str, breaks: Iterable[int]) -> tuple[str, list[int]]:
+    """Put a space before the characters at `breaks`.
+
+    Returns:
+        The text, and for each place in it (its end included) the place in the old text.
+    """
+    places = sorted([*range(len(text) + 1), *breaks])
+    if not breaks:
         return text, places
-
-
-def _find_folded(text: str, name: str, start: int) -> int:
-    """Find a name in the text, its characters also in compatibility forms (full width)."""
-    at = text.find(name, start)
-    if at >= 0:
-        return at
-    folded = [unicodedata.normalize("NFKC", character) for character in text]
-    if any(len(character) != 1 for character in folded):
-        folded = [f if len(f) == 1 else c for f, c in zip(folded, text, strict=True)]
-    return "".join(folded).find(name, start)
+    ends = [0, *sorted(breaks), len(text)]
+    return " ".join(text[a:b] for a, b in itertools.pairwise(ends)), places
 
 
 def _notes(backend: tokenizers.Tokenizer) -> tuple[str, ...]:
