@@ -23,6 +23,7 @@ and `ours` for the same steps over the same rows, then scores both on test rows 
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import json
 import math
@@ -52,7 +53,6 @@ ROWS = 32
 LONGEST = 128
 RATE = 2e-5
 FRESH = "fresh-6x384"
-WAYS = ("trainer", "tuned", "book", "loop", "ours")
 Row = tuple[list[int], int]
 Batch = dict[str, Tensor]
 
@@ -124,7 +124,6 @@ class Job:
 
     def batches(self, steps: int, windows: bool, seed: int) -> Iterator[list[Row]]:
         """Batches of 32 over as many passes as it takes; sorted by length within windows."""
-        order: list[int] = []
         generator = random.Random(seed)
         found: list[list[int]] = []
         while len(found) < steps:
@@ -156,19 +155,6 @@ class Clock(transformers.TrainerCallback):  # type: ignore[misc]
         self.end = time.perf_counter()
 
 
-class Data(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """Rows as Trainer wants them."""
-
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"input_ids": self.rows[index][0], "labels": self.rows[index][1]}
-
-
 def run_trainer(
     job: Job,
     model: Classifier,
@@ -198,7 +184,7 @@ def run_trainer(
     Trainer(
         model=model,
         args=arguments,
-        train_dataset=Data(job.rows),
+        train_dataset=[{"input_ids": ids, "labels": label} for ids, label in job.rows],
         callbacks=[clock],
         data_collator=lambda rows: job.collate(rows, multiple, length),
     ).train()
@@ -260,21 +246,14 @@ def run_ours(job: Job, model: Classifier, steps: int, warm: int, seed: int) -> f
     return time.perf_counter() - begin
 
 
-def ways(chosen: list[str]) -> dict[str, Callable[..., float]]:
-    def tuned(*args: Any) -> float:
-        return run_trainer(*args, multiple=8, bf16=True, train_sampling_strategy="group_by_length")
-
-    def book(*args: Any) -> float:
-        return run_trainer(*args, length=LONGEST)
-
-    known = {
-        "trainer": run_trainer,
-        "tuned": tuned,
-        "book": book,
-        "loop": run_loop,
-        "ours": run_ours,
-    }
-    return {name: known[name] for name in chosen}
+TUNED = {"multiple": 8, "bf16": True, "train_sampling_strategy": "group_by_length"}
+RUNS: dict[str, Callable[..., float]] = {
+    "trainer": run_trainer,
+    "tuned": functools.partial(run_trainer, **TUNED),
+    "book": functools.partial(run_trainer, length=LONGEST),
+    "loop": run_loop,
+    "ours": run_ours,
+}
 
 
 def read(path: Path, split: str, count: int, tokenizer: Tokenizer, vocabulary: int) -> list[Row]:
@@ -296,7 +275,7 @@ def read(path: Path, split: str, count: int, tokenizer: Tokenizer, vocabulary: i
 
 def speed(job: Job, args: argparse.Namespace) -> dict[str, Any]:
     """Samples/s of every way, round by round."""
-    chosen = ways(args.ways.split(","))
+    chosen = {name: RUNS[name] for name in args.ways.split(",")}
     rounds: dict[str, list[float]] = {name: [] for name in chosen}
     for number in range(args.rounds):
         for name, run in chosen.items():
@@ -413,7 +392,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", default=".cache/me5-small/tokenizer.json")
     data = os.environ.get("MULGIL_DATA")
     parser.add_argument("--data", default=f"{data}/nsmc" if data else None, required=not data)
-    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--ways", default="trainer,tuned,book,loop,ours")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--warm", type=int, default=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def korean_texts() -> list[str]:
     """Return the texts of the bundled sample."""
     from mulgil.datasets.sample import Sample
 
-    return [row.text for row in Sample(Sample.Settings()).read({}).rows["all"]]  # type: ignore[attr-defined]
+    return [getattr(row, "text", "") for row in Sample(Sample.Settings()).read({}).rows["all"]]
 
 
 @pytest.fixture(scope="session")
@@ -175,19 +176,22 @@ def tiny_encoder(
 
 
 def _wordpiece(texts: list[str], specials: list[str]) -> Any:
-    """Return a transformers tokenizer with a small WordPiece vocabulary learnt from texts."""
+    """Return a transformers tokenizer of the most frequent words and characters of the texts."""
     import tokenizers
-    from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    letters = Counter(letter for text in texts for letter in text if not letter.isspace())
+    words = Counter(word for text in texts for word in text.split())
+    pieces = [*specials, *(letter for letter, _ in letters.most_common(500))]
+    pieces += [f"##{letter}" for letter, _ in letters.most_common(500)]
+    pieces += [word for word, _ in words.most_common(300)]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=False
     )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=600, special_tokens=specials)
-    )
     backend.decoder = tokenizers.decoders.WordPiece()
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",

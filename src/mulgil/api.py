@@ -6,6 +6,7 @@ data, so that a notebook, a script and the command line see the same thing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def train(
         StoppedError: a signal came, after saving.
     """
     chosen = recipe.read(source, overrides)
-    report = root / chosen.name / "report.html"
-    reported = report.exists() and (report.parent / "result.json").exists()
+    folder = root / chosen.name
+    reported = all(os.path.exists(folder / name) for name in ("result.json", "report.html"))
     path = pipeline.run(chosen, root, resume, say)
     if not reported:  # a run that was finished and reported before is left as it is
         write_report(path)

@@ -1,6 +1,21 @@
 # Copyright 2026 The Mulgil Authors
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW with float32 masters over a low-precision working copy (draft docstring)."""
+"""AdamW with float32 masters and moments over a working copy, rows of embeddings on demand.
+
+Chosen: flat masters, moments and working copy per weight decay group, updated in pieces that
+stay near the cache by torch's fused AdamW; a bfloat16 gradient becomes float32 piece by piece.
+For 21 million weights: 21 ms an update and 4 ms for the norm (2 quiet cores).
+
+Sparse tables (`sparse`) update only the rows that a batch met. Dense AdamW also moves a row
+without gradient, by its momentum; `touch` and `flush` make up for that in closed form, exact but
+for eps and for what 256 steps leave of the momentum (0.9005 ** 256). Against torch's dense AdamW
+the weights differ by less than 2e-5 after 30 steps at a peak rate of 1e-2. Tables carry no decay.
+`touch` the rows before a forward pass, `flush` before reading the table in any other way.
+
+What it costs: moments of whole tables in address space (pages appear as rows are met); steps are
+counted for all parameters together, where torch counts each parameter's own; between
+micro-batches `accumulate` must be called, or bfloat16 sums the gradients.
+"""
 
 from __future__ import annotations
 

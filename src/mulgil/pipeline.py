@@ -176,11 +176,10 @@ def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Lea
     if isinstance(learner, Stepped):
         learner.seed(made.recipe.trainer.seed)
     if folder is not None:
-        moved = f"{learner.trainable:,}" if learner.trainable else "a linear head"
-        of = f" of {network.parameters_total:,} weights" if learner.trainable else ""
+        moved = f"{learner.trainable:,} of {network.parameters_total:,} weights learn"
+        what = moved if isinstance(learner, Stepped) else "a linear head is solved"
         folder.say(
-            f"6 method     {made.recipe.method.name}: {moved}{of} learn;"
-            f" {made.precision} on {made.device}"
+            f"6 method     {made.recipe.method.name}: {what}; {made.precision} on {made.device}"
         )
     return learner
 

@@ -1,4 +1,4 @@
-"""The plan and the data check as lines for people."""
+"""The plan, the data check and a run's figures as lines for people."""
 
 from __future__ import annotations
 
@@ -41,6 +41,31 @@ def plan(title: str, found: dict[str, Any]) -> list[str]:
         f"work       {steps}, about {_span(work['seconds'])}, {work['precision']}",
         f"memory     about {work['memory_gb']:g} GB ({work['free_memory_gb']:g} GB are free)",
     ]
+
+
+def figures(found: dict[str, Any]) -> list[str]:
+    """Return what `api.evaluate` found as lines."""
+    if not found["n"]:
+        return ["no test rows, so no figures"]
+    shown = ["", f"test rows  {found['n']:,}  ({found['interval']})"]
+    for values in found["metrics"].values():
+        if len(values) == 1:
+            shown += [f"{name:<10} {_figure(value)}" for name, value in values.items()]
+    each = found["metrics"].get("per-class", {})
+    for label in dict.fromkeys(name.partition(":")[2] for name in each):
+        parts = [f"{name} {_figure(each[f'{name}:{label}'])}" for name in ("precision", "recall")]
+        rows = f"rows {each[f'support:{label}']['value']:,.0f}"
+        shown += [label, "           " + "  ".join([*parts, rows])]
+    leaks = found.get("overlap", {}).get("test in train", 0)
+    if leaks:
+        shown.append(f"note       {leaks:,} test rows have a text that training has seen too")
+    if found.get("rejected", {}).get("count"):
+        shown.append(f"rejected   {found['rejected']['count']:,} rows")
+    return shown
+
+
+def _figure(value: dict[str, float]) -> str:
+    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
 
 
 def _span(seconds: float) -> str:

@@ -97,6 +97,9 @@ def cut(
     strata: dict[object, list[list[int]]] = defaultdict(list)
     for members in groups.values():
         strata[_label(rows[members[0]])].append(members)
+    for label in [name for name, found in strata.items() if isinstance(name, tuple)]:
+        if len(strata[label]) == 1:  # a set of labels that no other text has: cut among its like
+            strata["single sets"] += strata.pop(label)
     generator = np.random.default_rng(seed)
     taken: set[int] = set()
     for label in sorted(strata, key=str):

@@ -139,6 +139,7 @@ class Trainer:
             self._check_stop()
             if self._look_due():
                 self._look()
+                continue
             if self.settings.patience and self.at.waiting >= self.settings.patience:
                 return "early stopping"  # asked here, so that a resumed run stops there as well
             if self._passed() >= self.settings.epochs:

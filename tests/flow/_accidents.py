@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
@@ -151,7 +152,9 @@ def _do(what: str, learner: Any) -> None:
     if what == "bug":
         raise ZeroDivisionError("a bug\nof two lines")
     if what == "torch memory":
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate")
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate"
+        )
     if learner is not None:
         parameters = learner._net.module.parameters()
         next(p for p in parameters if p.grad is not None and not p.grad.is_sparse).grad.fill_(
@@ -189,9 +192,16 @@ def mad_clock() -> None:
 
 
 def nobody() -> None:
-    """Give up root's right to write everywhere."""
+    """Give up root's right to write everywhere (all capabilities, on Linux)."""
     if os.geteuid() == 0:
-        os.setuid(65534)
+        header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        if ctypes.CDLL(None).capset(header, nothing):
+            raise OSError("capset")
+
+
+def standard_input(path: str) -> None:
+    """Read from another file, such as a named pipe."""
+    os.dup2(os.open(path, os.O_RDONLY), 0)
 
 
 def ignore(name: str) -> None:

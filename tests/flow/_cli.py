@@ -130,7 +130,10 @@ class Child:
         end = time.monotonic() + limit
         while time.monotonic() < end:
             with contextlib.suppress(FileNotFoundError):
-                if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == state:
+                if (
+                    Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+                    == state
+                ):
                     return
             time.sleep(0.02)
         raise AssertionError(f"not {state} in {limit} s: {self.err()[-500:]}")
@@ -234,10 +237,9 @@ def _fork(order: dict[str, Any]) -> int:
         opened = os.open(folder / name, mode, 0o644)
         os.dup2(opened, handle)
         os.close(opened)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(handle, mode, encoding="utf-8", closefd=False)
-        for handle, mode in ((0, "r"), (1, "w"), (2, "w"))
-    )
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     code = 70
     try:
         os.chdir(order["cwd"])

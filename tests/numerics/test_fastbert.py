@@ -134,7 +134,8 @@ def test_frozen_parameters_get_no_gradient() -> None:
     for param in body.get_submodule("encoder.layer.0").parameters():
         param.requires_grad_(False)
     part = gradients(body, (lambda h, p: p.mean(h))(*FastBody(body)(ids, mask)))
-    assert part and all(name.startswith("encoder.layer.1.") for name in part)
+    assert part
+    assert all(name.startswith("encoder.layer.1.") for name in part)
     assert all(torch.allclose(full[name], grad, atol=1e-6) for name, grad in part.items())
 
 
@@ -146,7 +147,7 @@ def test_bfloat16_is_close() -> None:
     body.to(torch.bfloat16)
     hidden, packing = FastBody(body)(ids, mask)
     assert hidden.dtype is torch.bfloat16
-    assert float((packing.padded(hidden).float() - want).abs().max()) < 0.1
+    assert float((packing.padded(hidden).float() - want).detach().abs().max()) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -230,7 +229,6 @@ def test_an_unknown_name_is_refused() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_as_on_the_cpu() -> None:
-    run: Callable[[nn.Module, MasterAdamW], None]
     net = Net().cuda()
     optimizer = MasterAdamW(net, weight_decay=0.1)
     ids, labels = (t.cuda() for t in rows(0))

@@ -10,7 +10,7 @@ from mulgil.examples import SHAPES, Example, TextExample, as_dict, columns
 
 
 def test_every_shape_is_registered_under_its_own_name() -> None:
-    assert SHAPES == {"text": TextExample}
+    assert list(SHAPES) == ["text"]
     assert all(shape.shape == name for name, shape in SHAPES.items())
 
 

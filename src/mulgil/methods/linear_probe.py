@@ -24,13 +24,19 @@ from mulgil.contracts import Array, Batch, Kind, Learner, Method, Network, Solve
 from mulgil.errors import DataError
 
 
+COUNTS = [10.0, 3.0, 1.0]
+"""Strengths for sparse counts; the last one is taken when there are no validation rows."""
+
+DENSE = [1.0, 0.001, 0.01, 0.1]
+"""Strengths for dense features of deviation 1; the last one without validation rows."""
+
+
 class LinearProbeSettings(settings.Settings):
     """Settings of the linear probe."""
 
-    strengths: list[Annotated[float, pydantic.Field(gt=0, le=1e9)]] = pydantic.Field(
-        [1.0, 3.0, 10.0], min_length=1
-    )
-    """Inverse penalties (scikit-learn's C) to choose from on the validation rows."""
+    strengths: list[Annotated[float, pydantic.Field(gt=0, le=1e9)]] = []
+    """Inverse penalties (scikit-learn's C) to choose from on the validation rows; by default
+    1, 3, 10 for counts and 0.001, 0.01, 0.1, 1 for dense features."""
     max_iterations: int = pydantic.Field(200, ge=1, le=1_000_000)
     """Most iterations of the solver for each strength."""
 
@@ -73,16 +79,16 @@ class ProbeLearner(Solved):
         checks, golds = self._features(valid, lambda inputs: map(self.network.features, inputs))
         seconds = time.monotonic() - started
         features, checks, undo = _standardise(features, checks)
-        strengths = self.chosen.strengths if len(golds) else self.chosen.strengths[:1]
-        best: tuple[float, float, Array, Array] | None = None
+        default = DENSE if isinstance(features, np.ndarray) else COUNTS
+        strengths = self.chosen.strengths or default
+        if not len(golds):
+            strengths = strengths[-1:]
+        tried = []
         for strength in strengths:
             weight, bias = self._regress(features, targets, strength)
             loss = _loss(checks @ weight.T + bias, golds) if len(golds) else 0.0
-            if best is None or loss < best[0]:
-                best = (loss, strength, weight, bias)
-        if best is None:
-            raise DataError("method.strengths: give at least one")
-        loss, strength, weight, bias = best
+            tried.append((loss, strength, weight, bias))
+        loss, strength, weight, bias = min(tried, key=lambda one: one[0])
         heat = _temperature(checks @ weight.T + bias, golds) if len(golds) else 1.0
         self.network.set_head(*undo(weight / heat, bias / heat))
         self._trainable = int(weight.size + bias.size)

@@ -1,6 +1,18 @@
 # Copyright 2026 The Mulgil Authors
 # SPDX-License-Identifier: Apache-2.0
-"""DOC"""
+"""Rows of a batch laid out in equal blocks, and dropout masks from a pool.
+
+Chosen: whole rows are packed first-fit into blocks of a multiple of 32 tokens, so the packed
+tensor seen as blocks is the input of attention without a copy. On NSMC 6% of the slots are empty
+in random batches of 32, 12% in batches sorted by length. Multiples of 32 because torch's bfloat16
+softmax takes two to eight times as long per element at other widths, and because every new shape
+costs oneDNN a kernel (19 block shapes in 200 random batches). It costs attention scores between
+rows of one block, which are masked.
+
+Drawing every mask took 16% of the bare loop. A pool of 4 million mask values, redrawn every 32
+forward passes and cut at a fresh place for each use, is a function of (seed, pass) alone: a
+resumed run needs no generator state. It costs independence: passes share bits, displaced.
+"""
 
 from __future__ import annotations
 

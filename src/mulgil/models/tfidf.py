@@ -117,20 +117,24 @@ class TfidfNetwork(Network):
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             terms = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
             arrays = safetensors.numpy.load_file(folder / "model.safetensors")
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise ModelError(f"{folder.name}: cannot be opened: {error}") from error
+            return cls._of(config, terms, arrays)
+        except (OSError, LookupError, TypeError, ValueError, safetensors.SafetensorError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise ModelError(
+                f"{folder.name}: cannot be opened ({reason}); use a whole copy of the run"
+            ) from error
+
+    @classmethod
+    def _of(cls, config: dict[str, Any], terms: Any, arrays: dict[str, Array]) -> TfidfNetwork:
         chosen = TfidfSettings(**{k: config[k] for k in TfidfSettings.model_fields})
         network = cls(chosen, len(arrays["bias"]))
-        width = sum(len(words) for words in terms.values())
-        if arrays["weight"].shape != (len(arrays["bias"]), width):
-            raise ModelError(
-                f"{folder.name}: weights for {arrays['weight'].shape[1]:,} n-grams, but the"
-                f" vocabulary has {width:,}"
-            )
         network.parts = [
             _vectorizer(chosen, sort, terms[sort], arrays[f"idf.{sort}"]) for sort in _sorts(chosen)
         ]
         network.weight, network.bias = arrays["weight"], arrays["bias"]
+        shape = (len(network.bias), sum(len(terms[sort]) for sort in _sorts(chosen)))
+        if network.weight.shape != shape:
+            raise ValueError(f"weights {network.weight.shape}, labels and n-grams {shape}")
         return network
 
 

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -148,6 +149,8 @@ class Subword(Contract):
                 f"{folder.name}: its tokenizer cannot be opened: {reason}; the folder needs a"
                 " tokenizer.json"
             ) from error
+        if not {*backend.get_vocab().values()} - {*files.all_special_ids}:
+            raise ModelError(f"{folder.name}: has no tokenizer; the folder needs a tokenizer.json")
         if files.pad_token_id is None:
             raise ModelError(f"{folder.name}: its tokenizer has no padding token; set one there")
         return cls(backend, files, max_length)
@@ -202,7 +205,9 @@ class Subword(Contract):
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
+        self.backend.no_truncation()  # the limit is ours: plain transformers finds none in the file
         self._files.save_pretrained(folder)
+        self.backend.enable_truncation(self.max_length)
         (folder / "mulgil_tokenizer.json").write_text(
             json.dumps({"tokenizer": "subword", "max_length": self.max_length}) + "\n",
             encoding="utf-8",
@@ -267,35 +272,99 @@ def _notes(backend: tokenizers.Tokenizer) -> tuple[str, ...]:
 
 
 def _learn(texts: Iterable[str], chosen: SubwordSettings) -> tokenizers.Tokenizer:
-    """Learn a vocabulary; Hangul stays whole, unknown characters become [UNK]."""
+    """Learn a vocabulary; Hangul stays whole, unknown characters become [UNK].
+
+    The same texts give the same vocabulary, which the library's own trainers of WordPiece and
+    Unigram do not: they go through hash tables in another order each time.
+
+    Raises:
+        ModelError: the texts cannot fill a vocabulary, or need a larger one.
+    """
+    clean = (hangul.normalise(text) for text in texts)
     common: dict[str, Any] = {
         "vocab_size": chosen.vocab_size,
         "special_tokens": list(SPECIALS),
         "show_progress": False,
     }
-    if chosen.algorithm == "wordpiece":
-        backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        backend.decoder = decoders.WordPiece()
-        trainer: Any = trainers.WordPieceTrainer(**common)
-    elif chosen.algorithm == "bpe":
-        backend = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]"))
-        trainer = trainers.BpeTrainer(**common)
-    else:
-        backend = tokenizers.Tokenizer(models.Unigram())
-        trainer = trainers.UnigramTrainer(**common, unk_token="[UNK]")
+    unigram = chosen.algorithm == "unigram"
+    trainer: Any = (
+        trainers.UnigramTrainer(**common, unk_token="[UNK]")
+        if unigram
+        else trainers.BpeTrainer(**common)
+    )
+    backend = tokenizers.Tokenizer(models.Unigram() if unigram else models.BPE(unk_token="[UNK]"))
     backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
     if chosen.algorithm == "wordpiece":
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(split=False)]
+        )
+    try:
+        backend.train_from_iterator(clean, trainer)
+    except Exception as error:  # the library raises plain exceptions
+        raise ModelError(
+            f"tokenizer: no vocabulary of {chosen.vocab_size:,} can be learnt from the training"
+            f" rows ({error}); change tokenizer.vocab_size, or give more rows"
+        ) from error
+    if unigram:
+        _settle(backend)
+    elif chosen.algorithm == "wordpiece":
+        pieces = _wordpieces(backend, chosen.vocab_size)
+        backend.model = models.WordPiece(
+            {piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"
+        )
         backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    else:
-        backend.pre_tokenizer = pre_tokenizers.Metaspace()
-        backend.decoder = decoders.Metaspace()
-    backend.train_from_iterator((hangul.normalise(text) for text in texts), trainer)
+        backend.decoder = decoders.WordPiece()
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return backend
+
+
+def _wordpieces(backend: tokenizers.Tokenizer, size: int) -> list[str]:
+    """Return WordPieces of what BPE learnt, in whose words "▁" marks the start.
+
+    Every character is there at the start of a word and, but for punctuation, within one, because
+    one missing piece makes a whole word unknown; the rest is merges, in the order of learning.
+    """
+    learnt = backend.get_vocab()
+    found = sorted((piece for piece in learnt if piece not in SPECIALS), key=lambda p: learnt[p])
+    plain = [piece[1:] if piece.startswith("▁") else f"##{piece}" for piece in found]
+    letters = sorted({letter for piece in found for letter in piece} - {"▁"})
+    single = [
+        piece
+        for letter in letters
+        for piece in ([letter] if _stands_alone(letter) else [letter, f"##{letter}"])
+    ]
+    known = {"", "##", *single}
+    merged = [piece for piece in plain if piece not in known]
+    return [*SPECIALS, *single, *merged[: max(size - len(SPECIALS) - len(single), 0)]]
+
+
+def _stands_alone(letter: str) -> bool:
+    """Say whether BERT's words never hold this character beside another."""
+    return unicodedata.category(letter)[0] == "P" or (letter.isascii() and not letter.isalnum())
+
+
+def _settle(backend: tokenizers.Tokenizer) -> None:
+    """Take the chance out of a learnt Unigram model: the order of pieces and their last digits.
+
+    The trainer gives characters that it had lost the lowest score and 0.0001 more for each, in
+    any order; here they have the lowest.
+    """
+    rules = json.loads(backend.to_str())["model"]
+    scored = {piece: score for piece, score in rules["vocab"] if piece not in SPECIALS}
+    lowest = min(scored.values(), default=0.0)
+    lost = lowest + 0.0001 * sum(len(piece) == 1 for piece in scored)
+    final = {
+        piece: round(lowest if len(piece) == 1 and score <= lost else score, 6)
+        for piece, score in scored.items()
+    }
+    pieces = sorted(final.items(), key=lambda item: (-item[1], item[0]))
+    backend.model = models.Unigram([*((name, 0.0) for name in SPECIALS), *pieces], unk_id=1)
 
 
 def _wrap(backend: tokenizers.Tokenizer, max_length: int) -> Any:

@@ -1,0 +1,88 @@
+"""The data check: repeats, leaks, two labels for one text, odd characters (DA-03, DA-04, DA-07)."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mulgil import inspect
+from mulgil.contracts import Rejected, Schema
+from mulgil.examples import Example, TextExample
+from mulgil.splits import Splits
+from mulgil.tasks.classification import Classification, ClassificationSettings
+from mulgil.tokenizers.subword import Ragged
+
+NFD = unicodedata.normalize("NFD", "또 보고 싶다")
+TASK = Classification(ClassificationSettings())
+SCHEMA = Schema("text", ("나쁨", "좋음"))
+
+
+def part(*content: tuple[str, Any]) -> list[Example]:
+    return [TextExample(f"{i}", text, label) for i, (text, label) in enumerate(content)]
+
+
+SPLITS = Splits(
+    train=part(
+        ("또 보고 싶다", "좋음"),
+        (NFD, "나쁨"),
+        ("또  보고\t싶다 ", "좋음"),
+        ("별로", "나쁨"),
+        ("그냥\u200b", "나쁨"),
+    ),
+    valid=part(("별로", "나쁨"), ("새 글 \ufffd", "좋음")),
+    test=part(
+        (NFD, "좋음"), ("새 글 \ufffd", "좋음"), ("ﾡ 처음", "나쁨"), ("또 보고 싶다", "좋음")
+    ),
+    rejected=[Rejected(f"a:{i}", "no label" if i % 3 else "empty text") for i in range(12)],
+    notes=["test: cut"],
+)
+
+
+def test_the_report_counts_what_is_there() -> None:
+    found = inspect.report(SPLITS, TASK, SCHEMA)
+    assert found["rows"] == {"train": 5, "valid": 2, "test": 4}
+    assert found["labels"]["train"] == {"나쁨": 3, "좋음": 2}
+    assert found["duplicates"] == {"train": 2, "valid": 0, "test": 1}
+    assert found["conflicts"] == 1
+    assert found["overlap"] == {"test in train": 2, "test in valid": 1, "valid in train": 1}
+    assert found["odd"] == {
+        "not NFC": 2,
+        "zero-width or direction marks": 1,
+        "replacement character U+FFFD": 2,
+        "half-width jamo": 1,
+    }
+    assert found["rejected"]["count"] == 12
+    assert found["rejected"]["reasons"] == {"no label": 8, "empty text": 4}
+    assert len(found["rejected"]["first"]) == 10
+    assert found["notes"] == ["test: cut"]
+
+
+def test_rows_that_are_clean_have_nothing_odd() -> None:
+    """DA-04: emoji that are joined count as joined, plain Korean and English as nothing."""
+    assert inspect.odd(["영화 good 👍", "ㅋㅋㅋ", ""]) == {}
+    assert inspect.odd(["👨\u200d👩"]) == {"zero-width or direction marks": 1}
+
+
+def test_labels_of_several_and_of_none() -> None:
+    rows = part(("가", ("좋음", "나쁨")), ("나", ()), ("다", None), ("라", ("좋음",)))
+    splits = Splits(rows, [], [], [], [])
+    found = inspect.report(splits, TASK, Schema("text", ("나쁨", "좋음", "빈"), multi_label=True))
+    assert found["labels"]["train"] == {"나쁨": 1, "좋음": 2, "빈": 0}
+    assert found["labels"]["test"] == {"나쁨": 0, "좋음": 0, "빈": 0}
+
+
+def test_lengths_and_shares() -> None:
+    """TK-08: how many rows were cut is said, with the share."""
+    starts = np.concatenate([[0], np.arange(1, 101)]).cumsum()
+    encoded = Ragged(np.zeros(starts[-1], np.int32), starts, 0, 3, 0.0123456)
+    assert inspect.lengths(encoded) == {
+        "median": 50.5,
+        "p95": pytest.approx(95.05),
+        "longest": 100.0,
+        "truncated": 3,
+        "truncated_share": 0.03,
+        "unknown_share": 0.01235,
+    }
