@@ -46,7 +46,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel, Trainer, TrainingArguments
 
-from mulgil.models.fastbert import FastBody
+from mulgil.models._fastbert import FastBody
 from mulgil.optimizer import MasterAdamW
 
 ROWS = 32

@@ -1,5 +1,3 @@
-# Copyright 2026 The Mulgil Authors
-# SPDX-License-Identifier: Apache-2.0
 """AdamW with float32 masters and moments over a working copy, rows of embeddings on demand.
 
 Chosen: flat masters, moments and working copy per weight decay group, updated in pieces that

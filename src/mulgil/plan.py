@@ -56,7 +56,7 @@ def _work(made: Prepared) -> dict[str, Any]:
     plan: dict[str, Any] = {"precision": made.precision, "device": made.device}
     plan["weights"] = network.parameters_total
     plan["learning"] = learner.trainable
-    epochs = trainer.epochs
+    epochs, more = trainer.epochs, 0.0
     if isinstance(learner, Stepped):
         batches = loaders.train.batches(0)
         plan["steps"] = round(epochs * -(-batches // trainer.accumulate))
@@ -69,8 +69,11 @@ def _work(made: Prepared) -> dict[str, Any]:
         plan["checkpoint_gb"] = round(state / 2**30, 3)
     else:
         plan["steps"] = 0
-        plan["seconds"] = round(_solve_seconds(made, network), 1)
-    plan["memory_gb"] = round(hardware.peak_memory() / 2**30, 2)
+        before = hardware.peak_memory()
+        seconds, scale = _solve_trial(made, network)
+        plan["seconds"] = round(seconds * scale * 1.5, 1)  # half again for the solver
+        more = (hardware.peak_memory() - before) * scale
+    plan["memory_gb"] = round((hardware.peak_memory() + more) / 2**30, 2)
     plan["free_memory_gb"] = round(hardware.memory()[1] / 2**30, 2)
     return plan
 
@@ -86,12 +89,12 @@ def _step_seconds(made: Prepared, learner: Stepped) -> float:
     return float(np.median(times[len(times) // 2 :]))
 
 
-def _solve_seconds(made: Prepared, network: Any) -> float:
-    """Return the seconds that features and solver take, from a trial on a few rows."""
+def _solve_trial(made: Prepared, network: Any) -> tuple[float, float]:
+    """Return the seconds that the features of a few rows take, and how often all rows hold them."""
     loader = made.loaders.train
     rows = np.arange(min(TRIAL_ROWS, len(loader)))
     started = time.monotonic()
     inputs = loader.encoded.take(rows, made.recipe.loader.multiple)
     network.first_features([inputs])
     total = sum(len(part) for _, part in made.splits.items())
-    return (time.monotonic() - started) * total / max(len(rows), 1) * 1.5
+    return time.monotonic() - started, total / max(len(rows), 1)

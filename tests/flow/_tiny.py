@@ -6,9 +6,11 @@ It overfits within them, so that the best weights are not the last ones.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,6 @@ pooling = "mean"
 dropout = 0.1
 
 [tokenizer]
-algorithm = "bpe"
 vocab_size = 400
 max_length = 24
 
@@ -128,20 +129,32 @@ def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
     }
 
 
-@pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    """One warm parent for all tests of this worker."""
-    with warm_parent() as parent:
-        yield parent
+@functools.cache
+def _parent() -> Warm:
+    """One parent for all modules of this worker: an imported fixture is made anew in each."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(warm_parent())
 
 
-@pytest.fixture(scope="session")
-def whole(warm: Warm) -> Tiny:
-    """The run that nothing befell."""
-    tiny = Tiny(warm, warm.folder / "whole")
+@functools.cache
+def _whole() -> Tiny:
+    tiny = Tiny(_parent(), _parent().folder / "whole")
     done = tiny.train()
     assert done.code == 0, done.err
     return tiny
+
+
+@pytest.fixture(scope="session")
+def warm() -> Warm:
+    """The warm parent of this worker."""
+    return _parent()
+
+
+@pytest.fixture(scope="session")
+def whole() -> Tiny:
+    """The run that nothing befell."""
+    return _whole()
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from _cli import Warm, cold, environment, one_line
-from _tiny import warm
+from _tiny import Tiny, lines, tiny, warm
 
-__all__ = ["warm"]
+__all__ = ["tiny", "warm"]
 
 REVIEWS = "text,label\n" + "".join(
     f"{i}번째 {'정말 좋아요' if i % 2 else '너무 별로예요'},{'긍정' if i % 2 else '부정'}\n"
@@ -232,7 +232,8 @@ def test_a_damaged_run(warm: Warm, place: Path, file: str, wanted: str) -> None:
     run = broken(place, "torn")
     try:
         content = (run / file).read_bytes()
-        (run / file).write_bytes(b"{}" if file == "schema.json" else content[: len(content) // 2])
+        cut = content.rindex(b"=") + 1 if file == "recipe.toml" else len(content) // 2
+        (run / file).write_bytes(b"{}" if file == "schema.json" else content[:cut])
         line = one_line(warm.run("predict", "runs/torn", cwd=place, stdin=b"a\n"))
         assert wanted in line
     finally:
@@ -291,3 +292,35 @@ def test_a_locale_that_is_not_utf8(place: Path, tmp_path: Path, coerced: str) ->
     assert json.loads(done.out)["label"] == "긍정"
     done = cold("predict", "runs/좋은 것", "폄.csv", cwd=tmp_path, env=env)
     assert "폄.csv: no such file" in one_line(done)
+
+
+# ---------------------------------------------------------------- folders and disks
+
+
+def test_too_little_room_is_said_before_the_first_step(tiny: Tiny) -> None:
+    """TR-16."""
+    line = one_line(tiny.train(hooks=[["small_disk", 100_000]]), 4)
+    assert "two checkpoints and the model needs" in line
+    assert "100,000 free" in line
+    assert lines(tiny.run) == []
+    assert tiny.steps() == []
+
+
+@pytest.mark.parametrize("folder", ["한글 폴더", "한글", "a b'c\"d", "길" * 60])
+def test_odd_names_of_folders(tiny: Tiny, folder: str) -> None:
+    """TR-15: spaces, quotes, decomposed and long Hangul: it just works, and so does answering."""
+    done = tiny.train("trainer.epochs=1", "--root", folder)
+    assert done.code == 0, done.err
+    found = tiny.warm.run("predict", f"{folder}/tiny", cwd=tiny.folder, stdin="좋아요\n".encode())
+    assert found.json["label"] in ("긍정", "부정", "중립")
+
+
+def test_folders_that_cannot_be_written(tiny: Tiny) -> None:
+    """TR-15: one line, before any work."""
+    (tiny.folder / "file").write_text("")
+    assert "file/tiny: cannot be made" in one_line(tiny.train("--root", "file"), 4)
+    assert "cannot be made" in one_line(tiny.train("--root", "길" * 90), 4)
+    (tiny.folder / "locked").mkdir(mode=0o555)
+    done = tiny.train("--root", "locked", hooks=[["nobody"]])
+    assert "locked/tiny: cannot be made: Permission denied" in one_line(done, 4)
+    assert not any((tiny.folder / "locked").iterdir())

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from _cli import Warm, cold, environment, one_line
 from _tiny import Tiny, warm, whole
@@ -180,6 +181,50 @@ def test_the_run_answers_as_it_was_scored(whole: Tiny) -> None:
     assert [one["label"] for one in found] == [row["predicted"] for row in rows]
     for one, row in zip(found, rows, strict=True):
         assert one["probabilities"] == pytest.approx(row["probabilities"], abs=5e-3)
+
+
+def test_batch_size_changes_no_figure() -> None:
+    """EV-05: 1, 7 or 32 rows a batch, rows in any order."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from mulgil import evaluation
+    from mulgil.contracts import Schema
+    from mulgil.loader import BatchLoader
+    from mulgil.models._network import EncoderNetwork
+    from mulgil.recipe import LoaderSettings
+    from mulgil.tasks.classification import Classification, ClassificationSettings
+    from mulgil.tokenizers.subword import Ragged
+
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"vocab_size": 40, "intermediate_size": 32, "max_position_embeddings": 32}
+    config = BertConfig(**sizes, num_labels=3)
+    network = EncoderNetwork(BertForSequenceClassification(config), "fp32", "cpu")
+    task, schema = Classification(ClassificationSettings()), Schema("text", ("가", "나", "다"))
+    draw = np.random.default_rng(1)
+    lengths = draw.integers(2, 24, 75)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    flat = draw.integers(5, 40, int(starts[-1])).astype(np.int32)
+    gold, order = draw.integers(0, 3, 75), draw.permutation(75)
+
+    def figures(rows: int, order: Any) -> dict[str, float]:
+        pieces = [flat[starts[i] : starts[i + 1]] for i in order]
+        ends = np.concatenate([[0], np.cumsum([len(p) for p in pieces])])
+        encoded = Ragged(np.concatenate(pieces), ends, 0, 0, 0.0)
+        loader = BatchLoader(encoded, None, LoaderSettings(rows=rows), 0)
+        shares = evaluation.probabilities(network, loader.in_order(), 75, task, schema)
+        scored = evaluation.judge(task, schema, gold[order], shares)
+        return {
+            "loss": evaluation.loss(gold[order], shares),
+            **evaluation.headlines(task, scored),
+        }
+
+    expected = figures(32, np.arange(75))
+    assert set(expected) == {"loss", "accuracy", "macro-f1", "ece"}
+    for rows in (1, 7, 32):
+        for permuted in (np.arange(75), order):
+            assert figures(rows, permuted) == pytest.approx(expected, abs=1e-6)
 
 
 # ---------------------------------------------------------------- whole or not at all

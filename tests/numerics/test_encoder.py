@@ -38,7 +38,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def train(root: Path, folder: Path | None, *overrides: str) -> Path:
+def train(root: Path, folder: Path | None, *overrides: str, recipe_name: str = "finetune") -> Path:
     """Make a few training steps on rows of the sample and return the run folder."""
     chosen = [
         "name=run",
@@ -52,7 +52,7 @@ def train(root: Path, folder: Path | None, *overrides: str) -> Path:
         "trainer.precision=fp32",
         *([f"model.pretrained={folder}"] if folder else []),
     ]
-    return pipeline.run(recipe.read("finetune", [*chosen, *overrides]), root)
+    return pipeline.run(recipe.read(recipe_name, [*chosen, *overrides]), root)
 
 
 def opened(
@@ -105,20 +105,7 @@ def test_plain_transformers_gives_the_same_scores(
 
 def test_a_fresh_encoder_is_opened_by_plain_transformers(tmp_path: Path) -> None:
     sizes = ["model.hidden=32", "model.layers=2", "model.heads=2", "model.positions=40"]
-    fresh = ["tokenizer.vocab_size=1200", "model.name=encoder"]
-    (tmp_path / "r.toml").write_text('[model]\nname = "encoder"\n')
-    chosen = recipe.read(
-        str(tmp_path / "r.toml"),
-        [
-            *sizes,
-            *fresh,
-            "data.name=sample",
-            "data.train_rows=48",
-            "tokenizer.max_length=32",
-            "trainer.precision=fp32",
-        ],
-    )
-    run = pipeline.run(chosen, tmp_path)
+    run = train(tmp_path, None, *sizes, "tokenizer.vocab_size=1200", recipe_name="sample-encoder")
     predictor = Predictor(run)
     ours = predictor.network.scores(inputs(predictor.tokenizer))
     assert np.abs(ours - theirs(run / "model")).max() < 1e-5

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mulgil.models.fastbert import FastBody, MaskPool, supports
+from mulgil.models._fastbert import FastBody, MaskPool, supports
 
 transformers = pytest.importorskip("transformers")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mulgil import inspect
+from mulgil import fetch, inspect, registry
 from mulgil.contracts import Rejected, Schema
 from mulgil.examples import Example, TextExample
 from mulgil.splits import Splits
@@ -86,3 +86,13 @@ def test_lengths_and_shares() -> None:
         "truncated_share": 0.03,
         "unknown_share": 0.01235,
     }
+
+
+@pytest.mark.usefixtures("data_folder")
+def test_leaks_of_published_data_are_counted() -> None:
+    """DA-07, M25: of the 1,571 test texts of NSMC that its training part has, 3 are empty."""
+    plugin = registry.load("datasets", "nsmc")
+    dataset = plugin(plugin.Settings())
+    parts = dataset.read(fetch.collect(dataset, download=False))
+    splits = Splits(parts.rows["train"], [], parts.rows["test"], parts.rejected, parts.notes)
+    assert inspect.overlap(inspect.keys(splits, TASK))["test in train"] == 1_568

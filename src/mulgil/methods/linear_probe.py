@@ -23,7 +23,6 @@ from mulgil import settings
 from mulgil.contracts import Array, Batch, Kind, Learner, Method, Network, Solved, Task
 from mulgil.errors import DataError
 
-
 COUNTS = [10.0, 3.0, 1.0]
 """Strengths for sparse counts; the last one is taken when there are no validation rows."""
 
@@ -34,7 +33,7 @@ DENSE = [1.0, 0.001, 0.01, 0.1]
 class LinearProbeSettings(settings.Settings):
     """Settings of the linear probe."""
 
-    strengths: list[Annotated[float, pydantic.Field(gt=0, le=1e9)]] = []
+    strengths: list[Annotated[float, pydantic.Field(gt=0, le=1e9)]] = pydantic.Field([])
     """Inverse penalties (scikit-learn's C) to choose from on the validation rows; by default
     1, 3, 10 for counts and 0.001, 0.01, 0.1, 1 for dense features."""
     max_iterations: int = pydantic.Field(200, ge=1, le=1_000_000)

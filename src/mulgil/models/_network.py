@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mulgil.contracts import Array, Head, Network
 from mulgil.errors import ModelError
-from mulgil.models.fastbert import FastBody, Packing, supports
+from mulgil.models._fastbert import FastBody, Packing, supports
 from mulgil.optimizer import MasterAdamW
 
 HEAD_FILE = "head.safetensors"

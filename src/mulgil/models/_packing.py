@@ -1,5 +1,3 @@
-# Copyright 2026 The Mulgil Authors
-# SPDX-License-Identifier: Apache-2.0
 """Rows of a batch laid out in equal blocks, and dropout masks from a pool.
 
 Chosen: whole rows are packed first-fit into blocks of a multiple of 32 tokens, so the packed

@@ -4,7 +4,7 @@ Chosen: a checkpoint that brings its class's own pooler (or needs none) gets tha
 head, so that plain transformers opens the run; one that comes without a pooler gets the mean
 over its tokens and a linear layer, because a pooler of random weights costs accuracy. Only
 safetensors are read, and a config that names code of its own is refused: a model's files are
-data. BERT and RoBERTa run through `fastbert`; all others run as transformers wrote them.
+data. BERT and RoBERTa run through `_fastbert`; all others run as transformers wrote them.
 """
 
 from __future__ import annotations

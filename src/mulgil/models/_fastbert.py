@@ -1,5 +1,3 @@
-# Copyright 2026 The Mulgil Authors
-# SPDX-License-Identifier: Apache-2.0
 """A fast forward and backward pass for BERT, RoBERTa and XLM-RoBERTa encoders.
 
 `FastBody` computes what the Hugging Face module computes, over that module's own parameters, in
