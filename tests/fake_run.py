@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mulgil import statistics
-from mulgil.contracts import Scored
+from mulgil.flow import Scored
 from mulgil.metrics.accuracy import Accuracy
 from mulgil.metrics.confusion import Confusion
 from mulgil.metrics.ece import Ece

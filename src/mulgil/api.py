@@ -13,8 +13,9 @@ from typing import Any
 
 from mulgil import fetch, inspect, pipeline, recipe, registry, result, rundir, splits
 from mulgil import plan as planning
-from mulgil.contracts import DataSettings, Rejected, Schema
+from mulgil.contracts import DataSettings
 from mulgil.errors import DataError, RunError, SettingError
+from mulgil.flow import Rejected, Schema
 from mulgil.predictor import Predictor
 from mulgil.report.page import write_report
 from mulgil.rundir import Say

@@ -16,8 +16,9 @@ from pathlib import Path
 import safetensors
 import safetensors.numpy
 
-from mulgil.contracts import Array, Encoded, Tokenizer
+from mulgil.contracts import Encoded, Tokenizer
 from mulgil.errors import MulgilError
+from mulgil.flow import Array
 from mulgil.storage import write_atomic
 
 FORMAT = "1"

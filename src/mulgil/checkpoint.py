@@ -29,9 +29,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mulgil.contracts import Array
 from mulgil.disk import unreadable
 from mulgil.errors import RunError, StorageError
+from mulgil.flow import Array
 from mulgil.storage import (
     VersionError,
     commit_folder,

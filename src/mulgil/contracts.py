@@ -1,4 +1,4 @@
-"""What each step promises to the next, and what passes between them.
+"""What each step promises to the next: the contracts of the seven wings and of what they make.
 
     Dataset.read -> Parts -> (splits) -> Task / Tokenizer.encode -> Encoded -> Batch
     Model.build  -> Network          -> Method.learner -> Learner -> Engine.fit -> Outcome
@@ -15,70 +15,18 @@ the docs and the tests.
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-import numpy as np
 import pydantic
 
 from mulgil.examples import Example
+from mulgil.flow import Array, Batch, Head, Kind, Outcome, Parts, Schema, Scored, Skill, Source
 from mulgil.settings import Settings
 
-Kind = Literal["encoder", "decoder", "seq2seq", "features"]
-"""What a model is: which way its text flows, or that it only makes features."""
-
-Skill = Literal["pool", "tokens", "score", "generate"]
-"""What a model can do: one vector a text, one a token, the likelihood of a text, new text."""
-
-Array = np.ndarray[Any, Any]
-"""A numpy array; shapes are given where it is used."""
-
-
 # ---------------------------------------------------------------- step 2: data
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Source:
-    """A file that a data set is made of.
-
-    Attributes:
-        path: where it lies below the data folder (`MULGIL_DATA`, or the download cache); there it
-            may also be gzipped, with `.gz` behind its name.
-        url: https address to fetch it from when it is not there.
-        sha256: hex digest of the uncompressed bytes; a file with another digest is refused.
-        size: length of the uncompressed bytes, also the download's cap.
-    """
-
-    path: str
-    url: str
-    sha256: str
-    size: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rejected:
-    """A row that was not used, and why."""
-
-    id: str
-    reason: str
-
-
-@dataclasses.dataclass(slots=True)
-class Parts:
-    """What a data set's files hold.
-
-    Attributes:
-        rows: `{"train" | "valid" | "test" | "all": rows}`; "all" is cut into parts later.
-        rejected: rows that were left out, with reasons; rows in = rows used + rows rejected.
-        notes: what was guessed or noticed (encoding, columns, delimiter), one sentence each.
-    """
-
-    rows: dict[str, list[Example]]
-    rejected: list[Rejected] = dataclasses.field(default_factory=list)
-    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 class DataSettings(Settings):
@@ -145,21 +93,6 @@ class Encoded(Protocol):
         """Return what `Tokenizer.revive` makes the rows of again; None is not worth keeping."""
 
     def __len__(self) -> int: ...
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Batch:
-    """What the loader hands to a learner.
-
-    Attributes:
-        rows: int64 [B], row numbers within the split.
-        inputs: what `Encoded.take` returned for them.
-        targets: [B] or [B, labels], what the task made of the gold labels; None when unknown.
-    """
-
-    rows: Array
-    inputs: Any
-    targets: Array | None
 
 
 class Tokenizer(ABC):
@@ -230,22 +163,6 @@ class Network(ABC):
         """Number of weights."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Head:
-    """What a task asks of a network.
-
-    Attributes:
-        skill: which skill it sits on.
-        outputs: how many scores a row (or a token) gets.
-        pooling: "own" keeps the checkpoint's own class's head where it has one; "mean" always
-            takes the mean over the tokens, as a probe of frozen features wants it.
-    """
-
-    skill: Skill
-    outputs: int
-    pooling: Literal["own", "mean"] = "own"
-
-
 class Model(ABC):
     """A family of models: opens a checkpoint or makes a fresh one, and builds networks from it."""
 
@@ -277,44 +194,6 @@ class Model(ABC):
 
 
 # ---------------------------------------------------------------- step 6: task x method
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Schema:
-    """What the answers of a run look like, written to `schema.json`.
-
-    Attributes:
-        shape: row shape.
-        labels: label names in the order of the scores.
-        multi_label: whether a row may have any number of labels.
-        threshold: probability from which a label counts, when multi-label.
-    """
-
-    shape: str
-    labels: tuple[str, ...]
-    multi_label: bool = False
-    threshold: float = 0.5
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scored:
-    """Gold and predicted answers of the same rows, as metrics read them.
-
-    Attributes:
-        gold: int64 [N], or bool [N, labels] when multi-label.
-        predicted: the same shape as `gold`.
-        probabilities: float64 [N, labels].
-        labels: label names.
-    """
-
-    gold: Array
-    predicted: Array
-    probabilities: Array
-    labels: tuple[str, ...]
-
-    def take(self, rows: Array) -> Scored:
-        """Return these rows only (with repeats, for a bootstrap)."""
-        return Scored(self.gold[rows], self.predicted[rows], self.probabilities[rows], self.labels)
 
 
 class Metric(ABC):
@@ -460,25 +339,6 @@ class Loader(Protocol):
 
     def __len__(self) -> int:
         """Return the number of rows."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the training ended.
-
-    Attributes:
-        steps: updates made.
-        epochs: passes over the data, a fraction when stopped early.
-        seconds: time in training, resumed parts included, evaluation included.
-        best: validation metric of the weights that are kept, None without validation.
-        stopped: "finished", "early stopping" or "time limit".
-    """
-
-    steps: int
-    epochs: float
-    seconds: float
-    best: float | None
-    stopped: str
 
 
 class Engine(ABC):

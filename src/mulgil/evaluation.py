@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from mulgil import registry, statistics
-from mulgil.contracts import Array, Batch, Network, Schema, Scored, Task
+from mulgil.contracts import Network, Task
 from mulgil.errors import DivergedError
+from mulgil.flow import Array, Batch, Schema, Scored
 
 
 def probabilities(

@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mulgil import web
-from mulgil.contracts import Dataset, Source
+from mulgil.contracts import Dataset
 from mulgil.errors import FetchError, StorageError
+from mulgil.flow import Source
 from mulgil.storage import atomic_file, require_space, sha256_file
 
 Progress = Callable[[int, int], None]

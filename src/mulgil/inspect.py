@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from mulgil import hangul
-from mulgil.contracts import Encoded, Rejected, Schema, Task
+from mulgil.contracts import Encoded, Task
 from mulgil.examples import Example
+from mulgil.flow import Rejected, Schema
 from mulgil.splits import Splits
 
 Keyed = dict[str, list[str]]

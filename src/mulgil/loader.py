@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from mulgil.contracts import Array, Batch, Encoded
+from mulgil.contracts import Encoded
+from mulgil.flow import Array, Batch
 
 Plan = list[Array]
 

@@ -16,15 +16,11 @@ from typing import Any
 
 from mulgil import cache, evaluation, fetch, hardware, registry, splits
 from mulgil.contracts import (
-    Array,
     Dataset,
     Learner,
     Method,
     Model,
     Network,
-    Outcome,
-    Rejected,
-    Schema,
     Stepped,
     Task,
     Tokenizer,
@@ -32,6 +28,7 @@ from mulgil.contracts import (
 )
 from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
+from mulgil.flow import Array, Outcome, Rejected, Schema
 from mulgil.loader import BatchLoader
 from mulgil.recipe import WINGS, Recipe
 from mulgil.result import finish

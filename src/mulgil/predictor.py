@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from mulgil import evaluation, hardware, recipe
-from mulgil.contracts import Array, Schema, Task
+from mulgil.contracts import Task
 from mulgil.errors import DataError, MulgilError, RunError
+from mulgil.flow import Array, Schema
 from mulgil.loader import BatchLoader
 from mulgil.rundir import read_schema
 from mulgil.storage import verify_folder

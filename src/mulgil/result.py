@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mulgil import evaluation, hangul, hardware, inspect, statistics
-from mulgil.contracts import Array, Learner, Outcome, Schema, Task
+from mulgil.contracts import Learner, Task
 from mulgil.examples import Example
+from mulgil.flow import Array, Outcome, Schema
 from mulgil.rundir import FORMAT, RunDir
 from mulgil.storage import atomic_file
 

@@ -29,8 +29,8 @@ from typing import Any
 
 from mulgil import settings
 from mulgil.checkpoint import Checkpoints
-from mulgil.contracts import Schema
 from mulgil.errors import RunError, StorageError
+from mulgil.flow import Schema
 from mulgil.lock import Lock
 from mulgil.recipe import Recipe
 from mulgil.storage import sweep, write_atomic

@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mulgil import hangul
-from mulgil.contracts import DataSettings, Parts, Rejected
+from mulgil.contracts import DataSettings
 from mulgil.errors import DataError
 from mulgil.examples import Example
+from mulgil.flow import Parts, Rejected
 
 Text = Callable[[Example], str]
 
@@ -97,9 +98,9 @@ def cut(
     strata: dict[object, list[list[int]]] = defaultdict(list)
     for members in groups.values():
         strata[_label(rows[members[0]])].append(members)
-    for label in [name for name, found in strata.items() if isinstance(name, tuple)]:
-        if len(strata[label]) == 1:  # a set of labels that no other text has: cut among its like
-            strata["single sets"] += strata.pop(label)
+    for names in [name for name, found in strata.items() if isinstance(name, tuple)]:
+        if len(strata[names]) == 1:  # a set of labels that no other text has: cut among its like
+            strata["single sets"] += strata.pop(names)
     generator = np.random.default_rng(seed)
     taken: set[int] = set()
     for label in sorted(strata, key=str):

@@ -21,8 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from mulgil.contracts import Batch, Loader, Outcome, Stepped
+from mulgil.contracts import Loader, Stepped
 from mulgil.errors import DivergedError, ModelError, RunError, StoppedError
+from mulgil.flow import Batch, Outcome
 
 Look = Callable[[Callable[[], None]], dict[str, float]]
 """Scores the validation rows; calls its argument between batches, which may raise."""

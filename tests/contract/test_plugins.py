@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from mulgil import contracts, evaluation, pipeline, recipe, registry
-from mulgil.contracts import Array, Schema, refusal
+from mulgil.contracts import refusal
 from mulgil.errors import SettingError
 from mulgil.examples import SHAPES
+from mulgil.flow import Array, Schema
 from mulgil.predictor import Predictor
 from mulgil.recipe import LoaderSettings, TrainerSettings
 from mulgil.settings import Settings

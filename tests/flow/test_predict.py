@@ -189,7 +189,7 @@ def test_batch_size_changes_no_figure() -> None:
     from transformers import BertConfig, BertForSequenceClassification
 
     from mulgil import evaluation
-    from mulgil.contracts import Schema
+    from mulgil.flow import Schema
     from mulgil.loader import BatchLoader
     from mulgil.models._network import EncoderNetwork
     from mulgil.recipe import LoaderSettings

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from mulgil.checkpoint import Checkpoints
-from mulgil.contracts import Batch, Outcome, Stepped
+from mulgil.contracts import Stepped
+from mulgil.flow import Batch, Outcome
 from mulgil.recipe import TrainerSettings
 from mulgil.rundir import Journal
 from mulgil.training import Trainer

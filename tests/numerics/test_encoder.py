@@ -15,8 +15,8 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from mulgil import pipeline, recipe
-from mulgil.contracts import Array, Head
 from mulgil.errors import ModelError, SettingError
+from mulgil.flow import Array, Head
 from mulgil.models._network import HEAD_FILE, EncoderNetwork, MeanPooled
 from mulgil.models.encoder import Encoder, EncoderSettings
 from mulgil.predictor import Predictor

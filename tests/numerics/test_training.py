@@ -13,8 +13,8 @@ import pytest
 
 from mulgil import training
 from mulgil.checkpoint import Checkpoints
-from mulgil.contracts import Batch
 from mulgil.errors import DivergedError, StorageError
+from mulgil.flow import Batch
 from mulgil.recipe import TrainerSettings
 from mulgil.rundir import Journal
 from mulgil.training import learning_rate

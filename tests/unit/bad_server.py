@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mulgil import fetch, web
-from mulgil.contracts import Source
 from mulgil.errors import FetchError
+from mulgil.flow import Source
 
 BODY = "".join(f"{n}\t물길은 {n}번째 줄을 보낸다\n" for n in range(6000)).encode()
 PAGE = "<!DOCTYPE html>\n<html><body>하루 한도를 넘었습니다</body></html>".encode()

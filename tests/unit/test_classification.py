@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from mulgil.contracts import Schema
 from mulgil.errors import DataError
 from mulgil.examples import Example, TextExample
+from mulgil.flow import Schema
 from mulgil.tasks.classification import Classification, ClassificationSettings
 
 ONE = Schema("text", ("나쁨", "보통", "좋음"))

@@ -18,8 +18,9 @@ import pytest
 from bad_server import BODY, Server, names, refused, source
 
 from mulgil import fetch, storage
-from mulgil.contracts import Dataset, Parts, Source
+from mulgil.contracts import Dataset
 from mulgil.errors import FetchError, StorageError
+from mulgil.flow import Parts, Source
 
 server, loose, no_folders = bad_server.server, bad_server.loose, bad_server.no_folders
 

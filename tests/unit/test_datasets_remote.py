@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from mulgil import fetch, registry
-from mulgil.contracts import Dataset, Parts, Rejected
+from mulgil.contracts import Dataset
 from mulgil.examples import TextExample
+from mulgil.flow import Parts, Rejected
 
 REAL = pytest.mark.skipif(
     not os.environ.get("MULGIL_DATA"),

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mulgil import evaluation
-from mulgil.contracts import Array, Batch, Network, Schema, Scored
+from mulgil.contracts import Network
 from mulgil.errors import DivergedError, StoppedError
+from mulgil.flow import Array, Batch, Schema, Scored
 from mulgil.tasks.classification import Classification, ClassificationSettings
 
 TASK = Classification(ClassificationSettings())

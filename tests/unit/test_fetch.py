@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mulgil import fetch
-from mulgil.contracts import Source
 from mulgil.errors import FetchError
+from mulgil.flow import Source
 
 server, loose, no_folders = bad_server.server, bad_server.loose, bad_server.no_folders
 

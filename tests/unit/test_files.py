@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mulgil.contracts import Parts
 from mulgil.datasets.files import Files
 from mulgil.errors import DataError, SettingError
 from mulgil.examples import TextExample
+from mulgil.flow import Parts
 
 
 @pytest.fixture

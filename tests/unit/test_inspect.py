@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mulgil import fetch, inspect, registry
-from mulgil.contracts import Rejected, Schema
 from mulgil.examples import Example, TextExample
+from mulgil.flow import Rejected, Schema
 from mulgil.splits import Splits
 from mulgil.tasks.classification import Classification, ClassificationSettings
 from mulgil.tokenizers.subword import Ragged

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulgil.contracts import Array, Batch
+from mulgil.flow import Array, Batch
 from mulgil.loader import BULK, BatchLoader
 from mulgil.recipe import LoaderSettings
 

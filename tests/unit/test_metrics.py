@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from mulgil.contracts import Array, Metric, Scored
+from mulgil.contracts import Metric
+from mulgil.flow import Array, Scored
 from mulgil.metrics.accuracy import Accuracy
 from mulgil.metrics.confusion import Confusion
 from mulgil.metrics.ece import BINS, Ece, answers

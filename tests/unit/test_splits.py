@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulgil import hangul, splits
-from mulgil.contracts import DataSettings, Parts, Rejected
+from mulgil.contracts import DataSettings
 from mulgil.errors import DataError
 from mulgil.examples import Example, TextExample
+from mulgil.flow import Parts, Rejected
 from mulgil.splits import Splits, complete, cut, draw
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mulgil import statistics
-from mulgil.contracts import Array
+from mulgil.flow import Array
 from mulgil.statistics import Interval, bootstrap
 
 

@@ -11,8 +11,8 @@ import pytest
 import safetensors.numpy
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from mulgil.contracts import Head
 from mulgil.errors import ModelError
+from mulgil.flow import Head
 from mulgil.models.tfidf import Tfidf, TfidfNetwork, TfidfSettings
 from mulgil.tokenizers.words import Words, WordSettings
 

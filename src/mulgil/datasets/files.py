@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from mulgil.contracts import Dataset, DataSettings, Parts, Rejected
+from mulgil.contracts import Dataset, DataSettings
 from mulgil.errors import DataError, SettingError
 from mulgil.examples import Example, TextExample, columns
+from mulgil.flow import Parts, Rejected
 from mulgil.settings import PATH
 from mulgil.tables.formats import Records
 from mulgil.tables.lines import forbidden

@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mulgil.contracts import Dataset, Parts, Rejected, Source
+from mulgil.contracts import Dataset
 from mulgil.examples import Example, TextExample
+from mulgil.flow import Parts, Rejected, Source
 
 _ADDRESS = "https://raw.githubusercontent.com/e9t/nsmc/cc0670e872d4ac27bfe36c87456783004b39ef6c/"
 _HEADER = "id\tdocument\tlabel"

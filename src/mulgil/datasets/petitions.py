@@ -15,9 +15,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mulgil.contracts import Dataset, Parts, Rejected, Source
+from mulgil.contracts import Dataset
 from mulgil.examples import TextExample
 from mulgil.fetch import Joined
+from mulgil.flow import Parts, Rejected, Source
 
 _ADDRESS = (
     "https://raw.githubusercontent.com/lovit/petitions_archive/"

@@ -13,8 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
-from mulgil.contracts import Dataset, Parts
+from mulgil.contracts import Dataset
 from mulgil.examples import TextExample
+from mulgil.flow import Parts
 
 
 class Sample(Dataset):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mulgil.contracts import Engine, Learner, Outcome, Solved, Stepped
+from mulgil.contracts import Engine, Learner, Solved, Stepped
 from mulgil.errors import ModelError
+from mulgil.flow import Outcome
 from mulgil.training import Trainer
 
 

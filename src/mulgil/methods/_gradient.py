@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mulgil.contracts import Array, Batch, Network, Stepped, Task
+from mulgil.contracts import Network, Stepped, Task
 from mulgil.errors import DataError, RunError
+from mulgil.flow import Array, Batch
 from mulgil.optimizer import MasterAdamW
 
 

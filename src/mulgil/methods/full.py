@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mulgil.contracts import Array, Kind, Learner, Method, Network, Task
+from mulgil.contracts import Learner, Method, Network, Task
+from mulgil.flow import Array, Kind
 
 
 class Full(Method):

@@ -20,8 +20,9 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Array, Batch, Kind, Learner, Method, Network, Solved, Task
+from mulgil.contracts import Learner, Method, Network, Solved, Task
 from mulgil.errors import DataError
+from mulgil.flow import Array, Batch, Kind
 
 COUNTS = [10.0, 3.0, 1.0]
 """Strengths for sparse counts; the last one is taken when there are no validation rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.contracts import Array, Scored
+from mulgil.flow import Array, Scored
 
 
 def per_label(scored: Scored) -> tuple[Array, Array, Array]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mulgil.contracts import Metric, Scored
+from mulgil.contracts import Metric
+from mulgil.flow import Scored
 
 
 class Accuracy(Metric):

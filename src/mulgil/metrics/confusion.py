@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.contracts import Metric, Scored
+from mulgil.contracts import Metric
+from mulgil.flow import Scored
 
 
 class Confusion(Metric):

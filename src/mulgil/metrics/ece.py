@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.contracts import Array, Metric, Scored
+from mulgil.contracts import Metric
+from mulgil.flow import Array, Scored
 
 BINS = 15
 

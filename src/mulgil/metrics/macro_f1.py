@@ -7,7 +7,8 @@ several labels a row, when zero_division is NaN).
 
 from __future__ import annotations
 
-from mulgil.contracts import Metric, Scored
+from mulgil.contracts import Metric
+from mulgil.flow import Scored
 from mulgil.metrics._counts import f1, per_label
 
 

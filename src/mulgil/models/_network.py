@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mulgil.contracts import Array, Head, Network
+from mulgil.contracts import Network
 from mulgil.errors import ModelError
+from mulgil.flow import Array, Head
 from mulgil.models._fastbert import FastBody, Packing, supports
 from mulgil.optimizer import MasterAdamW
 

@@ -16,8 +16,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Head, Kind, Model, Network, Skill
+from mulgil.contracts import Model, Network
 from mulgil.errors import ModelError
+from mulgil.flow import Head, Kind, Skill
 
 
 class EncoderSettings(settings.Settings):

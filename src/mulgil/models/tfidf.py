@@ -20,8 +20,9 @@ import pydantic
 import safetensors.numpy
 
 from mulgil import settings
-from mulgil.contracts import Array, Head, Kind, Model, Network, Skill
+from mulgil.contracts import Model, Network
 from mulgil.errors import ModelError
+from mulgil.flow import Array, Head, Kind, Skill
 
 
 class TfidfSettings(settings.Settings):

@@ -16,9 +16,10 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Array, Head, Schema, Skill, Task
+from mulgil.contracts import Task
 from mulgil.errors import DataError, nearest
 from mulgil.examples import Example, TextExample
+from mulgil.flow import Array, Head, Schema, Skill
 
 
 class ClassificationSettings(settings.Settings):

@@ -25,9 +25,10 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from mulgil import hangul, settings
-from mulgil.contracts import Array, Encoded
+from mulgil.contracts import Encoded
 from mulgil.contracts import Tokenizer as Contract
 from mulgil.errors import ModelError
+from mulgil.flow import Array
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """Special tokens of a tokenizer that is learnt here, ids 0 to 4."""

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mulgil import hangul, settings
-from mulgil.contracts import Array, Encoded, Tokenizer
+from mulgil.contracts import Encoded, Tokenizer
+from mulgil.flow import Array
 
 
 class WordSettings(settings.Settings):
