@@ -212,11 +212,12 @@ def _sections(table: Table, folder: Path) -> dict[str, dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Value:
-    """A setting's value and where it came from."""
+    """A setting's value and where it came from; `raw` is what stood on the command line."""
 
     value: Any
     table: Table
     folder: Path
+    raw: str | None = None
 
 
 def _stand_on(
@@ -272,8 +273,9 @@ def _override(
     sections: dict[str, dict[str, Any]], key: str, value: Any, text: str, picked: dict[str, Any]
 ) -> None:
     origin = Table({}, {}, f'override "{settings.one_line(text)}"')
+    raw = text.partition("=")[2].strip()
     if key == "name":
-        sections[""]["name"] = value
+        sections[""]["name"] = value if isinstance(value, str) else raw
         return
     section, _, setting = key.partition(".")
     known = {*WINGS, "loader", "trainer"}
@@ -284,7 +286,7 @@ def _override(
     values = sections.setdefault(section, {})
     if setting == "name" and value != picked.get(section, value):
         values.clear()
-    values[setting] = _Value(value, origin, Path.cwd())
+    values[setting] = _Value(value, origin, Path.cwd(), raw)
 
 
 def _check(name: str, sections: dict[str, dict[str, Any]]) -> Recipe:
@@ -319,6 +321,11 @@ def _part(section: str, wing: str, given: Any, default: str, values: dict[str, A
 def _build(model: Any, section: str, values: dict[str, Any]) -> Any:
     """Check a section; the message points to the place that the wrong value came from."""
     plain = {key: value.value for key, value in values.items()}
+    for key, value in values.items():
+        field = model.model_fields.get(key)
+        if field and field.annotation in (str, str | None) and value.raw is not None:
+            # data.label=1 is the column "1": on a command line nobody writes quotes in quotes
+            plain[key] = value.value if isinstance(value.value, str) else value.raw
     for key in settings.marked(model, settings.PATH):
         if isinstance(plain.get(key), str) and plain[key]:
             plain[key] = str((values[key].folder / Path(plain[key]).expanduser()).absolute())

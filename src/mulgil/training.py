@@ -120,8 +120,6 @@ class Trainer:
         self._saved_at = time.monotonic()
         with self._signals(), self.run.progress(self.settings.epochs, self._passed()) as bar:
             reason = self._loop(bar)
-            self._check_stop()  # a signal may have come while the last look was saved
-        self.at.seconds = self._seconds()
         if self.look is not None:
             self._keep_best()
         return Outcome(
@@ -146,9 +144,10 @@ class Trainer:
             if self._passed() >= self.settings.epochs:
                 return "finished"
             if self._out_of_time():
-                if self.at.looked != self.at.step:
-                    self._look()
-                return "time limit"
+                if self.at.looked == self.at.step:
+                    return "time limit"
+                self._look()
+                continue
             self._part(bar)
 
     def _part(self, bar: Any) -> None:

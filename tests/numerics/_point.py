@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Point(Stepped):
         self.gradient = 0.0
         self.updates: list[tuple[float, float, float]] = []  # rate, weight, gradient
         self.broken: dict[int, float] = {}  # loss of the batch that holds this row
+        self.in_look: Callable[[], None] = lambda: None
 
     @property
     def trainable(self) -> int:
@@ -124,6 +125,7 @@ def teach(
     def look(between: Any) -> dict[str, float]:
         assert figures is not None
         between()
+        point.in_look()
         done = [line for line in lines(path) if line["kind"] == "valid"]
         return {"figure": figures[min(len(done), len(figures) - 1)]}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from mulgil import training
 from mulgil.checkpoint import Checkpoints
-from mulgil.errors import DivergedError, StorageError
+from mulgil.errors import DivergedError, StoppedError, StorageError
 from mulgil.flow import Batch
 from mulgil.recipe import TrainerSettings
 from mulgil.rundir import Journal
@@ -225,6 +227,26 @@ def test_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again, _, folder = fit(tmp_path / "run", [2] * 50, [0.5], epochs=9, time_limit=2.0)
     assert (again.steps, again.stopped) == (outcome.steps, "time limit")
     assert len([line for line in lines(folder.path) if line["kind"] == "valid"]) == 1
+
+
+@pytest.mark.parametrize("limit", [None, 0.2])
+def test_a_signal_in_the_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float | None
+) -> None:
+    """TR-12: at the end, and at the end of the time: the look is saved, and it leaves."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
+    point = Point()
+    point.in_look = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(StoppedError, match="SIGTERM") as stopped:
+        teach(tmp_path / "run", point, [2] * 5, [0.5], epochs=1, time_limit=limit)
+    assert stopped.value.exit_code == 143
+    newest = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert newest is not None
+    assert (newest.step, newest.metric) == (len(point.updates), 0.5)
+    assert newest.step == 5 if limit is None else 0 < newest.step < 5
+    outcome, again, _ = fit(tmp_path / "run", [2] * 5, [0.5], epochs=1, time_limit=limit)
+    assert (outcome.steps, again.updates) == (newest.step, [])
 
 
 def test_without_validation_rows(tmp_path: Path) -> None:

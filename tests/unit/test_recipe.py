@@ -239,6 +239,13 @@ def test_another_plug_in_drops_the_keys_of_the_file(order: list[str]) -> None:
     assert (same.model.settings.hidden, same.tokenizer.settings.vocab_size) == (128, 3000)
 
 
+def test_a_number_on_the_command_line_is_text_where_text_is_wanted() -> None:
+    """The columns of a file without a header are called "1", "2" and so on."""
+    made = read("tfidf", ["data.header=false", "data.label=1", 'data.text="2"', "name=2024"])
+    assert (made.data.settings.label, made.data.settings.text, made.name) == ("1", "2", "2024")
+    assert "must be a string" in refused("tfidf", "task.labels=[1, 2]")
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

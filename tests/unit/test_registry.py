@@ -54,7 +54,8 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside
 METRIC = '''\
 """Share of rows that are all right."""
 
-from mulgil.contracts import Metric, Scored
+from mulgil.contracts import Metric
+from mulgil.flow import Scored
 
 
 class {name}(Metric):

@@ -206,7 +206,7 @@ def test_font_has_every_syllable_under_its_own_name() -> None:
     """RP-06 and the font's licence: all syllables, no reserved name, the copyright kept."""
     pytest.importorskip("brotli", reason="reading woff2 needs brotli")
     ttlib = pytest.importorskip("fontTools.ttLib", reason="reading a font needs fonttools")
-    folder = Path(figures.__file__).parent / "assets"
+    folder = Path(figures.__file__).parents[1] / "assets"
     font = ttlib.TTFont(folder / "mulgil-sans-kr.woff2")
     wanted = {
         *range(0x20, 0x7F),
