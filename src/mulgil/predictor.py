@@ -50,7 +50,8 @@ class Predictor:
         self.schema: Schema = read_schema(path)
         self.task: Task = self.recipe.task.make()
         model = self.recipe.model.plugin
-        device, precision = hardware.resolve(self.recipe.trainer, model.kind)
+        anywhere = self.recipe.trainer.model_copy(update={"device": "auto"})
+        device, precision = hardware.resolve(anywhere, model.kind)
         self.precision = precision
         self.tokenizer = self.recipe.tokenizer.plugin.load(path / "model")
         head = self.task.head(self.schema)

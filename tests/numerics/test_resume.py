@@ -234,7 +234,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(tiny: Tiny, whole: Tiny) -
 def test_with_no_whole_checkpoint_it_begins_again_and_says_so(tiny: Tiny, whole: Tiny) -> None:
     """RS-10: nothing is left of the damaged one's steps, neither in weights nor in the journal."""
     assert tiny.train(hooks=[["at", "updated", 7, "SIGKILL"]]).code == -9
-    flip(tiny.run / "checkpoints" / "step-00000005" / "state.json")
+    flip(tiny.run / "checkpoints" / "step-00000005" / "arrays.safetensors")
     done = tiny.resume()
     assert done.code == 0, done.err
     assert "checkpoint passed over" in done.out
