@@ -42,8 +42,8 @@ test: check  ## lint, types, floors, then every test that is not marked "real" (
 	$(VENV)/bin/python -m pytest -n $(JOBS)
 
 check: $(VENV)/dev  ## ruff, mypy --strict, import-linter
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check src tests tools benchmarks
+	$(VENV)/bin/ruff format --check src tests tools benchmarks
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 

@@ -237,7 +237,7 @@ def _result(
         "labels": list(labels),
         "multi_label": multi_label,
         "n": rows,
-        "interval": f"95% percentile bootstrap over {rows:,} test rows, 60 resamples, seed 7",
+        "interval": f"95% bias-corrected bootstrap over {rows:,} test rows, 60 resamples, seed 7",
         "metrics": figures,
         "valid": {"accuracy": 0.8713},
         "rows": {"train": 12_800, "valid": 1_280, "test": rows, "rejected": 3},

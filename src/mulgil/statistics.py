@@ -1,9 +1,11 @@
-"""How sure a number is: percentile bootstrap intervals over rows.
+"""How sure a number is: bias-corrected percentile bootstrap intervals over rows.
 
-Chosen: the plain percentile bootstrap (Efron 1979), 1,000 resamples of the test rows, seeded,
-because it serves every metric alike (accuracy, macro-F1, calibration error) without a formula
-for each. It costs 1,000 evaluations of the metrics: about 3 s for 50,000 rows and five metrics.
-It measures the chance of drawing these test rows, not the chance of the training (for that, run
+Chosen: the percentile bootstrap (Efron 1979), 1,000 resamples of the test rows, seeded, because it
+serves every metric alike without a formula for each. The interval is shifted by the bootstrap's
+own estimate of bias (mean of the resamples minus the figure): calibration error of few rows is too
+high in every resample, and a plain percentile interval would not even hold the figure. Shares stay
+within 0 and 1. It costs 1,000 evaluations of the metrics: about 3 s for 50,000 rows and five
+metrics. It measures the chance of drawing these test rows, not that of the training (for that, run
 several seeds).
 """
 
@@ -74,13 +76,16 @@ def bootstrap(
 def _bounds(values: list[float], tail: float, whole: float) -> tuple[float, float]:
     if not values:
         return whole, whole
-    low, high = np.quantile(np.asarray(values), [tail, 1 - tail])
-    return float(low), float(high)
+    found = np.asarray(values)
+    low, high = np.quantile(found, [tail, 1 - tail]) - (found.mean() - whole)
+    least = 0.0 if found.min() >= 0 else -np.inf
+    most = 1.0 if found.min() >= 0 and found.max() <= 1 else np.inf
+    return float(np.clip(low, least, whole)), float(np.clip(high, whole, most))
 
 
 def describe(rows: int, seed: int) -> str:
     """Return the sentence that stands beside every interval of this project."""
     return (
-        f"{LEVEL:.0%} percentile bootstrap over {rows:,} test rows, {RESAMPLES:,} resamples,"
+        f"{LEVEL:.0%} bias-corrected bootstrap over {rows:,} test rows, {RESAMPLES:,} resamples,"
         f" seed {seed}"
     )
