@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_checkpoints import best_step, newest_step, save, steps
 
 from mulgil import checkpoint as module
 from mulgil import storage
@@ -26,27 +27,6 @@ from mulgil.storage import MANIFEST, VersionError
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the waiting for the disk, where only the order of names matters."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-def save(
-    checkpoints: Checkpoints, step: int, metric: float | None = None, higher: bool = True
-) -> Path:
-    """Save a small checkpoint that can be told from every other."""
-    return checkpoints.save(step, {"w": np.full(9, step)}, {"step": step}, metric, higher)
-
-
-def steps(folder: Path) -> list[str]:
-    return sorted(name.removeprefix("step-").lstrip("0") for name in os.listdir(folder))
-
-
-def newest_step(folder: Path) -> int | None:
-    newest = Checkpoints(folder).newest()
-    return newest.step if newest else None
-
-
-def best_step(folder: Path) -> int | None:
-    best = Checkpoints(folder).best()
-    return best.step if best else None
 
 
 # ---------------------------------------------------------------- what is saved comes back

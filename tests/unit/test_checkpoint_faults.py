@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from small_checkpoints import newest_step, save
 
 from mulgil import checkpoint as module
 from mulgil import storage
@@ -26,27 +26,6 @@ KILLER = Path(__file__).parents[2] / "benchmarks" / "checkpoint_kill.py"
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the waiting for the disk, where only the order of names matters."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-def save(
-    checkpoints: Checkpoints, step: int, metric: float | None = None, higher: bool = True
-) -> Path:
-    """Save a small checkpoint that can be told from every other."""
-    return checkpoints.save(step, {"w": np.full(9, step)}, {"step": step}, metric, higher)
-
-
-def steps(folder: Path) -> list[str]:
-    return sorted(name.removeprefix("step-").lstrip("0") for name in os.listdir(folder))
-
-
-def newest_step(folder: Path) -> int | None:
-    newest = Checkpoints(folder).newest()
-    return newest.step if newest else None
-
-
-def best_step(folder: Path) -> int | None:
-    best = Checkpoints(folder).best()
-    return best.step if best else None
 
 
 def test_random_kills(tmp_path: Path) -> None:
