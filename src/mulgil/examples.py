@@ -45,8 +45,8 @@ class TextExample(Example):
     label: str | tuple[str, ...] | None = dataclasses.field(
         default=None,
         metadata=_names(
-            "label labels category class sentiment target topic",
-            "라벨 레이블 분류 감정 감성 카테고리 정답",
+            "label labels category class sentiment target topic rating score",
+            "라벨 레이블 분류 감정 감성 카테고리 정답 평가 평점 별점 점수",
         ),
     )
 
