@@ -30,6 +30,7 @@ import math
 import os
 import random
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -168,7 +169,7 @@ def run_trainer(
     """Seconds that Trainer takes for `steps` steps after `warm` steps."""
     clock = Clock(warm)
     arguments = TrainingArguments(
-        output_dir="/tmp/mulgil-training",
+        output_dir=tempfile.mkdtemp(prefix="mulgil-training-"),
         per_device_train_batch_size=ROWS,
         max_steps=warm + steps,
         learning_rate=RATE,
