@@ -153,12 +153,6 @@ def _figures(run: Path) -> dict[str, Any]:
     return figures
 
 
-def catalogue(wing: str | None = None) -> dict[str, dict[str, str]]:
-    """Return `{wing: {name: what it is}}` of everything that can be named in a recipe."""
-    wings = registry.WINGS if wing is None else [wing]
-    return {name: registry.describe(name) for name in wings}
-
-
 def data_info(name: str) -> dict[str, Any]:
     """Return title, shape, licence, citation and files of a data set."""
     plugin = registry.load("datasets", name)

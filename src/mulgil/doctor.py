@@ -52,7 +52,7 @@ def _arithmetic() -> dict[str, Any]:
             torch.cuda.synchronize()
         speeds[name] = 2 * SIZE**3 * rounds / (time.perf_counter() - started) / 1e9
     ratio = speeds["bf16"] / speeds["fp32"]
-    used = "bf16" if device == "cuda" or hardware.has_amx() else "fp32"
+    used = "bf16" if hardware.bf16_pays(device) else "fp32"
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "matrix product": f"fp32 {speeds['fp32']:,.0f}, bf16 {speeds['bf16']:,.0f} GFLOP/s"

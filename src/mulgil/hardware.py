@@ -46,8 +46,16 @@ def resolve(trainer: Any, kind: str) -> tuple[str, str]:
     device = "cuda" if gpu and trainer.device != "cpu" else "cpu"
     if trainer.precision != "auto":
         return device, trainer.precision
-    pays = torch.cuda.is_bf16_supported() if device == "cuda" else has_amx()
-    return device, "bf16" if pays else "fp32"
+    return device, "bf16" if bf16_pays(device) else "fp32"
+
+
+def bf16_pays(device: str) -> bool:
+    """Say whether "auto" takes bf16 on this device ("cpu" or "cuda")."""
+    if device == "cpu":
+        return has_amx()
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported())
 
 
 def memory() -> tuple[int, int]:

@@ -31,7 +31,7 @@ from mulgil.examples import Example
 from mulgil.flow import Array, Outcome, Rejected, Schema
 from mulgil.loader import BatchLoader
 from mulgil.recipe import WINGS, Recipe
-from mulgil.result import finish
+from mulgil.result import finish, origin
 from mulgil.rundir import RunDir, Say
 from mulgil.splits import Splits
 from mulgil.storage import commit_folder, discard_folder, require_space, sha256_file
@@ -105,8 +105,7 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
         say(f"             {note}")
 
     source = model.source()
-    origin = getattr(recipe.model.settings, "pretrained", None)
-    say(f"3 model      {recipe.model.name}: {_short(origin) if origin else 'from scratch'}")
+    say(f"3 model      {recipe.model.name}: {origin(recipe.model.settings) or 'from scratch'}")
 
     tokenizer = _tokenizer(recipe, model, source, parts, task)
     say(f"4 tokenizer  {recipe.tokenizer.name}")
@@ -298,7 +297,3 @@ def _git() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip() or None
-
-
-def _short(name: str) -> str:
-    return Path(name).name if Path(name).is_absolute() else name

@@ -43,7 +43,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "task": recipe.task.name,
         "data": recipe.data.name,
         "model": recipe.model.name,
-        "pretrained": _origin(recipe.model.settings),
+        "pretrained": origin(recipe.model.settings),
         "tokenizer": recipe.tokenizer.name,
         "method": recipe.method.name,
         "seed": recipe.trainer.seed,
@@ -107,7 +107,7 @@ def write_predictions(
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _origin(settings: Any) -> str | None:
+def origin(settings: Any) -> str | None:
     """Return a hub id, or a local folder's name without the way to it."""
     name = getattr(settings, "pretrained", None)
     return (
