@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mulgil.contracts import LanguageTask
 from mulgil.errors import DataError
 from mulgil.predictor import CHUNK, Predictor
 from mulgil.storage import atomic_file, sweep
@@ -44,8 +45,7 @@ def write(
     """
     form = output_format(out)
     rows = iter_rows(source, text=text, encoding=encoding)
-    labels = [f"p_{label}" for label in predictor.schema.labels]
-    added = [*_answer_names(predictor), *labels, "error"]
+    added = [*_answer_names(predictor), "error"]
     counts = {"rows": 0, "errors": 0}
     with _open(out, screen or sys.stdout) as stream, _bar() as bar:
         writer = RowWriter(stream, form, rows.columns, added)
@@ -63,7 +63,10 @@ def _text(row: Row) -> Any:
 
 
 def _answer_names(predictor: Predictor) -> list[str]:
-    return ["labels"] if predictor.schema.multi_label else ["label", "probability"]
+    if isinstance(predictor.task, LanguageTask):
+        return [*predictor.task.fields]
+    one = ["labels"] if predictor.schema.multi_label else ["label", "probability"]
+    return [*one, *(f"p_{label}" for label in predictor.schema.labels)]
 
 
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,15 @@ data, so that a notebook, a script and the command line see the same thing.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mulgil import fetch, inspect, pipeline, recipe, registry, result, rundir, splits
+from mulgil import fetch, inspect, pipeline, recipe, registry, result, rundir, splits, vocabulary
 from mulgil import plan as planning
-from mulgil.contracts import DataSettings
+from mulgil.contracts import DataSettings, LabelTask
 from mulgil.errors import DataError, RunError, SettingError
 from mulgil.flow import Rejected, Schema
 from mulgil.predictor import Predictor
@@ -62,9 +63,14 @@ def check(source: str, *overrides: str, say: Say = quiet) -> dict[str, Any]:
     return planning.plan(recipe.read(source, overrides), say)
 
 
-def load(run: Path | str) -> Predictor:
-    """Open a run folder for answering: `load("runs/x").predict(["좋아요"])`."""
-    return Predictor(Path(run))
+def load(run: Path | str, *overrides: str) -> Predictor:
+    """Open a run folder for answering: `load("runs/x").predict(["좋아요"])`.
+
+    Args:
+        run: a finished run folder.
+        overrides: `task.key=value`, how a language model answers, such as `task.temperature=0`.
+    """
+    return Predictor(Path(run), overrides)
 
 
 def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict[str, Any]:
@@ -72,7 +78,8 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
 
     Args:
         run: a finished run folder.
-        data: file with labels; the run's own test rows when it is left out.
+        data: file with labels, or any text for a language model; the run's own test rows when it
+            is left out.
         overrides: `data.key=value`, how to read the file.
 
     Raises:
@@ -87,25 +94,26 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
         figures = _figures(path)
         return {key: figures[key] for key in ("n", "interval", "metrics", "overlap")}
     predictor = load(path)
-    part, settings = _labelled(data, overrides)
+    part, settings = _scored_only(data, overrides, predictor.task.shape)
     parts = part.make().read({})
     rows = next(iter(parts.rows.values()))
-    problems = [(row, predictor.task.problem(row, predictor.schema)) for row in rows]
-    parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
-    good = [row for row, reason in problems if not reason]
-    splits.check_rejected(len(good), parts.rejected, settings.max_rejected)
-    gold, shares = predictor.score(good)
+    if isinstance(predictor.task, LabelTask):
+        problems = [(row, predictor.task.problem(row, predictor.schema)) for row in rows]
+        parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
+        rows = [row for row, reason in problems if not reason]
+        splits.check_rejected(len(rows), parts.rejected, settings.max_rejected)
+    gold, measured = predictor.score(rows)
     seed = predictor.recipe.trainer.seed
     return {
-        **result.score(predictor.task, predictor.schema, gold, shares, seed),
+        **result.score(predictor.task, predictor.schema, gold, measured, seed),
         "rejected": inspect.rejected(parts.rejected),
         "notes": parts.notes,
     }
 
 
-def predict(run: Path | str, texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+def predict(run: Path | str, texts: Iterable[str], *overrides: str) -> Iterator[dict[str, Any]]:
     """Yield an answer for each text, in order; a bad one gives `{"error": ...}`."""
-    return load(run).predict(texts)
+    return load(run, *overrides).predict(texts)
 
 
 def runs(root: Path = ROOT) -> list[dict[str, Any]]:
@@ -192,6 +200,18 @@ def data_rows(name: str, *overrides: str) -> Iterator[tuple[str, Any]]:
             yield title, row
 
 
+def tokenizer_train(
+    files: Iterable[str], out: Path | str, *overrides: str, say: Say = quiet
+) -> dict[str, Any]:
+    """Learn a tokenizer from texts of any size into a new folder: see `mulgil.vocabulary.train`."""
+    return vocabulary.train(list(files), Path(out), overrides, say)
+
+
+def tokenizer_report(tokenizers: Iterable[str], text: Path | str) -> dict[str, Any]:
+    """Compare tokenizers on one text: see `mulgil.vocabulary.report`."""
+    return vocabulary.report(list(tokenizers), Path(text))
+
+
 def _any_data(name: str, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataSettings]:
     """Return the data section for a data set's name or a file's path."""
     _only_data(overrides)
@@ -206,10 +226,16 @@ def _any_data(name: str, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataS
     return part, settings
 
 
-def _labelled(path: Path, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataSettings]:
+def _scored_only(
+    path: Path, overrides: tuple[str, ...], shape: str
+) -> tuple[recipe.Part, DataSettings]:
     """Return the data section for a file that is only scored."""
     _only_data(overrides)
-    part = recipe.section("data", ["data.name=files", f"data.test={path}", *overrides])
+    given = ["data.name=files", f"data.test={path}"]
+    if shape == "passage":
+        whole = ["data.valid_share=0", "data.test_share=0", "data.duplicates=keep"]
+        given = ["data.name=corpus", f"data.paths={json.dumps([str(path)])}", *whole]
+    part = recipe.section("data", [*given, *overrides])
     settings: DataSettings = part.settings
     return part, settings
 

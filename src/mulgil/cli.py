@@ -8,12 +8,8 @@ number, 4 the disk refused, 130 or 143 stopped by a signal after saving.
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import json
 import os
-import re
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +17,9 @@ from typing import Any
 import click
 
 import mulgil
-from mulgil.errors import MulgilError, SettingError, StoppedError, nearest
+from mulgil.errors import MulgilError, SettingError, nearest
+from mulgil.screen import AS_JSON, SETTINGS, Enough, Screen, Verbs, nothing, print_json, say
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 ROOT = click.option(
     "--root",
     type=click.Path(path_type=Path),
@@ -35,43 +31,6 @@ SPINS = "10000"
 """How long torch's threads (GNU OpenMP) turn idle before they sleep. By default they turn so long
 that anything else running on two cores makes a step ten times slower; with this a quiet machine
 loses nothing (141 rows a second, by default 142) and a busy one keeps most of its half."""
-
-SETTINGS = click.argument("settings", nargs=-1, metavar="[section.key=value]...")
-
-
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters by which a text would steer a terminal: controls and changes of direction."""
-
-
-class Enough(Exception):
-    """Whoever reads our output (`| head`) has closed it."""
-
-
-class Verbs(click.Group):
-    """The commands in the order of use, help when none is named, the nearest for a wrong name."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or ["--help"])
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:  # which click would make an error of
-            raise Enough from error
-        except KeyboardInterrupt as error:  # before which click would write an empty line
-            raise StoppedError("stopped", signal.SIGINT) from error
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], self.commands, n=1)
-            hint = f'did you mean "{close[0]}"?' if close else "see mulgil --help"
-            raise click.UsageError(f'no command "{args[0]}"; {hint}')
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,7 +48,7 @@ def demo(root: Path) -> None:
     """Train two classifiers on the bundled sample, offline, step by step."""
     from mulgil import demo as show
 
-    show.run(root, _say)
+    show.run(root, say)
 
 
 @cli.command("list")
@@ -104,11 +63,11 @@ def list_(wing: str | None, as_json: bool) -> None:
         raise SettingError(f'no list "{wing}"; {nearest(wing, known)}')
     found = {name: _entries(name) for name in ([wing] if wing else known)}
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     for name, entries in found.items():
         click.secho(name, bold=True)
         for entry, text in entries.items():
-            _say(f"  {entry:<16} {text}")
+            say(f"  {entry:<16} {text}")
 
 
 @cli.command()
@@ -121,14 +80,14 @@ def check(recipe: str | None, settings: tuple[str, ...], schema: bool, as_json: 
     if schema:
         from mulgil import recipe as recipes
 
-        return _print_json(recipes.schema())
+        return print_json(recipes.schema())
     if recipe is None:
         raise click.UsageError("give a recipe's file or name; mulgil list recipes shows names")
     from mulgil import api
 
-    found = api.check(recipe, *settings, say=_nothing if as_json else _say)
+    found = api.check(recipe, *settings, say=nothing if as_json else say)
     if as_json:
-        _print_json(found)
+        print_json(found)
 
 
 @cli.command()
@@ -141,15 +100,15 @@ def train(recipe: str, settings: tuple[str, ...], resume: bool, root: Path, as_j
     """Train a recipe through the seven steps into a run folder."""
     from mulgil import api
 
-    say = _nothing if as_json else _say
-    path = api.train(recipe, *settings, root=root, resume=resume, say=say)
+    tell = nothing if as_json else say
+    path = api.train(recipe, *settings, root=root, resume=resume, say=tell)
     figures = api.evaluate(path)
     if as_json:
-        return _print_json({"run": str(path), **figures})
+        return print_json({"run": str(path), **figures})
     _print_figures(figures)
-    _say("")
-    _say(f"report     {path / 'report.html'}")
-    _say(f'try        echo "한 줄 써 보세요" | mulgil predict {path} -')
+    say("")
+    say(f"report     {path / 'report.html'}")
+    say(f'try        echo "한 줄 써 보세요" | mulgil predict {path} -')
 
 
 @cli.command()
@@ -163,27 +122,30 @@ def evaluate(run: Path, data: Path | None, settings: tuple[str, ...], as_json: b
 
     figures = api.evaluate(run, data, *settings)
     if as_json:
-        return _print_json(figures)
+        return print_json(figures)
     _print_figures(figures)
 
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("file", default="-")
+@click.argument("settings", nargs=-1, metavar="[task.key=value]...")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write csv, tsv or jsonl.")
 @click.option("--text", default="", help="Column of the text; guessed when left out.")
 @click.option("--encoding", default="auto", show_default=True, help="Encoding of the file.")
-def predict(run: Path, file: str, out: Path | None, text: str, encoding: str) -> None:
+def predict(
+    run: Path, file: str, settings: tuple[str, ...], out: Path | None, text: str, encoding: str
+) -> None:
     """Answer rows of a file, or of standard input (-): any size, one bad row is one error."""
     from mulgil import answers, api
 
     source = sys.stdin.buffer if file == "-" else Path(file)
     counts = answers.write(
-        api.load(run), source, out, text=text, encoding=encoding, screen=Screen()
+        api.load(run, *settings), source, out, text=text, encoding=encoding, screen=Screen()
     )
     if out is not None or counts["errors"]:
         where = f" in {out}" if out else ""
-        _say(f"{counts['rows']:,} rows answered{where}, {counts['errors']:,} errors", err=True)
+        say(f"{counts['rows']:,} rows answered{where}, {counts['errors']:,} errors", err=True)
 
 
 @cli.group("data", cls=Verbs)
@@ -199,9 +161,9 @@ def data_list(as_json: bool) -> None:
 
     found = [api.data_info(name) for name in registry.names("datasets")]
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     for one in found:
-        _say(f"{one['name']:<12} {one['shape']:<6} {one['licence']:<22} {one['title']}")
+        say(f"{one['name']:<12} {one['shape']:<6} {one['licence']:<22} {one['title']}")
 
 
 @data.command("get")
@@ -212,9 +174,9 @@ def data_get(name: str) -> None:
 
     info = api.data_info(name)
     for line in (info["title"], f"licence: {info['licence']}", f"source: {info['citation']}"):
-        _say(line)
+        say(line)
     for path, file in api.data_get(name).items():
-        _say(f"{path} -> {file}")
+        say(f"{path} -> {file}")
 
 
 @data.command("check")
@@ -227,9 +189,9 @@ def data_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
 
     found = api.data_check(name, *settings)
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     for line in planlines.rows(found):
-        _say(line)
+        say(line)
 
 
 @data.command("show")
@@ -244,7 +206,16 @@ def data_show(name: str, settings: tuple[str, ...], count: int) -> None:
     from mulgil.examples import as_dict
 
     for part, row in itertools.islice(api.data_rows(name, *settings), count):
-        _say(json.dumps({"part": part, **as_dict(row)}, ensure_ascii=False))
+        say(json.dumps({"part": part, **as_dict(row)}, ensure_ascii=False))
+
+
+@cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def tokenizer(words: tuple[str, ...]) -> Any:
+    """Tokenizers: train, report."""
+    from mulgil import clitokenizer
+
+    return clitokenizer.tokenizer.main(words, "mulgil tokenizer", standalone_mode=False)
 
 
 @cli.command()
@@ -256,17 +227,17 @@ def runs(root: Path, as_json: bool) -> None:
 
     found = api.runs(root)
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     if not found:
-        _say(f"no runs in {root}; start with mulgil demo")
+        say(f"no runs in {root}; start with mulgil demo")
     for one in found:
         if one["state"] != "done" or one["value"] is None:
-            _say(f"{one['run']:<32} {one['state']}")
+            say(f"{one['run']:<32} {one['state']}")
             continue
         value = one["value"]
         figure = f"{one['metric']} {value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
         parts = f"{one['data']}, {one['model']}, {one['method']}"
-        _say(f"{one['run']:<32} {figure}  n {one['n']:,}  {one['seconds']:g} s  {parts}")
+        say(f"{one['run']:<32} {figure}  n {one['n']:,}  {one['seconds']:g} s  {parts}")
 
 
 @cli.command()
@@ -277,9 +248,9 @@ def doctor(as_json: bool) -> None:
 
     found = looking.look()
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     for name, value in found.items():
-        _say(f"{name:<16} {value}")
+        say(f"{name:<16} {value}")
 
 
 # ------------------------------------------------------------------------- helpers
@@ -301,39 +272,7 @@ def _print_figures(figures: dict[str, Any]) -> None:
     from mulgil import planlines
 
     for line in planlines.figures(figures):
-        _say(line)
-
-
-def _print_json(value: Any) -> None:
-    Screen().write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
-
-
-def _nothing(line: str) -> None:
-    """Say nothing."""
-
-
-def _say(line: str, err: bool = False) -> None:
-    """Write a line for people."""
-    with contextlib.suppress(UnicodeError):  # names of files, where the locale is not UTF-8
-        line = line.encode("utf-8", "surrogateescape").decode("utf-8")
-    click.echo(_visible(line), err=err)
-
-
-def _visible(text: str) -> str:
-    """Spell out what would steer a terminal, as JSON spells it."""
-    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-class Screen:
-    """Standard output for lines of JSON, whose meaning `_visible` does not change."""
-
-    def write(self, text: str) -> None:
-        """Write whole lines."""
-        sys.stdout.write("\n".join(map(_visible, text.split("\n"))))
-
-    def flush(self) -> None:
-        """Put everything out."""
-        sys.stdout.flush()
+        say(line)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -381,7 +320,7 @@ def _drop_rest() -> None:
 
 def _fail(message: str, code: int) -> int:
     """Say what went wrong in one line, and return the exit code."""
-    _say("mulgil: " + " ".join(message.split("\n")), err=True)
+    say("mulgil: " + " ".join(message.split("\n")), err=True)
     return code
 
 

@@ -1,12 +1,11 @@
-"""What each step promises to the next: the contracts of the seven wings and of what they make.
+"""What each step promises to the next: the contracts of the seven wings.
 
     Dataset.read -> Parts -> (splits) -> Task / Tokenizer.encode -> Encoded -> Batch
     Model.build  -> Network          -> Method.learner -> Learner -> Engine.fit -> Outcome
 
-Chosen: abstract base classes rather than free-standing protocols, so that a plug-in that
-forgets a method fails when it is made, not in the middle of a run; and only numpy arrays
-between rooms, so that whoever answers with scikit-learn never imports torch. It costs one copy
-of the scores a batch.
+Chosen: abstract base classes, so that a plug-in that forgets a method fails when it is made, not in
+the middle of a run; and only numpy arrays between rooms, so that whoever answers with scikit-learn
+never imports torch. It costs one copy of the scores a batch.
 
 What may be combined is data, not code: `task.needs <= model.skills`, `model.kind in
 method.works_on`, `dataset.shape == task.shape`. `refusal` reads these three lines for `check`,
@@ -23,7 +22,21 @@ from typing import Any, ClassVar, Literal, Protocol
 import pydantic
 
 from mulgil.examples import Example
-from mulgil.flow import Array, Batch, Head, Kind, Outcome, Parts, Schema, Scored, Skill, Source
+from mulgil.flow import (
+    Array,
+    Batch,
+    Blanks,
+    Frame,
+    Head,
+    Judged,
+    Kind,
+    Outcome,
+    Parts,
+    Schema,
+    Skill,
+    Source,
+)
+from mulgil.networks import LanguageNetwork, Learner, Network
 from mulgil.settings import Settings
 
 # ---------------------------------------------------------------- step 2: data
@@ -78,13 +91,18 @@ class Encoded(Protocol):
         lengths: int64 [rows], the length of each row in the tokenizer's unit, after truncation.
         truncated: how many rows were longer than the limit.
         unknown: share of tokens that the vocabulary does not know, 0 to 1.
-        padded: whether a batch is as wide as its longest row, so that wide batches cost.
+        width: what a batch costs: its rows times the "longest", the "sum" of its lengths (its
+            rows are packed), or "none" where length is nothing to the model.
+        owners: int64 [rows], the text that each row is a part of; None when a text is a row.
+        texts: how many texts the rows were made of.
     """
 
     lengths: Array
     truncated: int
     unknown: float
-    padded: bool
+    width: Literal["longest", "sum", "none"]
+    owners: Array | None
+    texts: int
 
     def take(self, rows: Array, multiple: int) -> Any:
         """Return the network's inputs for these row numbers, lengths rounded up to a multiple."""
@@ -116,6 +134,18 @@ class Tokenizer(ABC):
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode a text a row; strings that look like special tokens are plain text."""
 
+    def windows(self, texts: Iterable[Sequence[str]], frame: Frame) -> Iterator[dict[str, Array]]:
+        """Encode whole texts, in chunks of them, each text cut into windows; see `Frame`.
+
+        Yields:
+            For each chunk the arrays of its windows, to be joined; `framed` makes rows of them.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def framed(self, arrays: Mapping[str, Array]) -> Encoded:
+        """Return the rows that `windows` gave, joined; none is truncated, `owners` is set."""
+        raise NotImplementedError(type(self).__name__)
+
     def revive(self, arrays: dict[str, Array]) -> Encoded:
         """Return the rows that `Encoded.arrays` was taken of."""
         raise NotImplementedError(type(self).__name__)
@@ -127,40 +157,6 @@ class Tokenizer(ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write the tokenizer's files into the run's `model/` folder."""
-
-
-class Network(ABC):
-    """A model that is built: from inputs to scores. It learns nothing by itself."""
-
-    @abstractmethod
-    def features(self, inputs: Any) -> Any:
-        """Return one feature vector a row: float32 [B, width], dense or a scipy CSR matrix."""
-
-    def first_features(self, inputs: Sequence[Any]) -> list[Any]:
-        """Return the features of all training inputs; learns first what they depend on."""
-        return [self.features(batch) for batch in inputs]
-
-    @abstractmethod
-    def set_head(self, weight: Array, bias: Array) -> None:
-        """Put a solved linear head on the features: weight [outputs, width], bias [outputs]."""
-
-    @abstractmethod
-    def scores(self, inputs: Any) -> Array:
-        """Return float32 [B, outputs]; dropout is off, nothing is recorded for gradients."""
-
-    @abstractmethod
-    def save(self, folder: Path, labels: Sequence[str]) -> None:
-        """Write config and weights into the run's `model/` folder, in the Hugging Face layout."""
-
-    @property
-    @abstractmethod
-    def outputs(self) -> int:
-        """Number of scores a row."""
-
-    @property
-    @abstractmethod
-    def parameters_total(self) -> int:
-        """Number of weights."""
 
 
 class Model(ABC):
@@ -204,12 +200,16 @@ class Metric(ABC):
     """Whether it is one figure, which can pick the best weights, and not a table of them."""
 
     @abstractmethod
-    def compute(self, scored: Scored) -> dict[str, float]:
+    def compute(self, scored: Any) -> dict[str, float]:
         """Return `{name: value}`; the first is the headline. Defined values for empty classes."""
 
 
 class Task(ABC):
-    """What is asked of the text: targets from gold labels, answers from scores, metrics."""
+    """What is asked of the text: what a network learns from a batch, answers, metrics.
+
+    There are two sorts: a `LabelTask` scores a row against gold answers, a `LanguageTask` hides
+    tokens of the row itself.
+    """
 
     Settings: ClassVar[type[Settings]] = Settings
     shape: ClassVar[str]
@@ -233,12 +233,24 @@ class Task(ABC):
         """Return what the tokenizer shall see of the row, in the user's own characters."""
 
     @abstractmethod
-    def targets(self, rows: Sequence[Example], schema: Schema) -> Array:
-        """Return int64 [N], or float32 [N, labels] when multi-label."""
-
-    @abstractmethod
     def head(self, schema: Schema) -> Head:
         """Return what the task asks of a network."""
+
+    @abstractmethod
+    def judge(self, gold: Array | None, measured: Array, schema: Schema) -> Judged:
+        """Return what metrics read of gold targets and of what a network made of the rows."""
+
+    @abstractmethod
+    def loss_of(self, gold: Array | None, measured: Array) -> float:
+        """Return the mean loss of measured rows, in nats."""
+
+
+class LabelTask(Task):
+    """Gold answers come with the rows."""
+
+    @abstractmethod
+    def targets(self, rows: Sequence[Example], schema: Schema) -> Array:
+        """Return int64 [N], or float32 [N, labels] when multi-label."""
 
     @abstractmethod
     def class_weights(self, targets: Array, schema: Schema) -> Array | None:
@@ -261,50 +273,41 @@ class Task(ABC):
         """Return what the user gets for one row: the answer and a probability for each choice."""
 
 
-class Learner(ABC):
-    """A network that can learn, one way or the other."""
+class Asker(Protocol):
+    """Makes blanks of windows."""
 
-    network: Network
+    def __call__(self, inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
+        """Return what the network reads and what it is asked for.
 
-    @property
-    @abstractmethod
-    def trainable(self) -> int:
-        """Number of weights that learn."""
-
-
-class Solved(Learner):
-    """Learns at once, from all rows."""
-
-    @abstractmethod
-    def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
-        """Learn; return figures for the journal."""
-
-
-class Stepped(Learner):
-    """Learns by gradient steps. The loop owns the order; this owns numbers and their state."""
-
-    @abstractmethod
-    def backward(self, batch: Batch) -> tuple[float, float]:
-        """Add the gradient of the summed loss; return (summed loss, weight of the batch)."""
-
-    @abstractmethod
-    def update(self, learning_rate: float, clip: float, weight: float) -> float:
-        """Divide gradients by `weight`, clip, step, clear; return the norm before clipping.
-
-        When the norm is NaN or infinite nothing is changed.
+        Args:
+            inputs: a batch of windows.
+            rows: int64 [B], their numbers.
+            draw: seed of this batch's draws in training; None draws by the row's number alone, so
+                that every evaluation asks the same.
         """
 
-    @abstractmethod
-    def state(self) -> dict[str, Array]:
-        """Return everything that a bit-identical continuation needs, random numbers included."""
+
+class LanguageTask(Task):
+    """The text is its own answer: some of its tokens are asked for.
+
+    What `evaluation` measures of a row is float64 [4]: nats, tokens, correct, bytes.
+    """
+
+    frame: ClassVar[Frame]
+    fields: ClassVar[tuple[str, ...]]
+    """What an answer of `respond` holds."""
+    answering: ClassVar[frozenset[str]]
+    """Settings of how to answer, which shaped nothing that was trained; `predict` may change them."""
 
     @abstractmethod
-    def restore(self, state: dict[str, Array]) -> None:
-        """Take a state back."""
+    def asker(self, tokenizer: Any) -> Asker:
+        """Return what makes blanks of a batch of windows."""
 
     @abstractmethod
-    def seed(self, seed: int) -> None:
-        """Set every random number generator that the steps draw from."""
+    def respond(
+        self, texts: Sequence[str], network: LanguageNetwork, tokenizer: Any
+    ) -> list[dict[str, Any]]:
+        """Answer people: an answer a text, `{"error": ...}` where there can be none."""
 
 
 class Method(ABC):

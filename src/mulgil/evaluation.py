@@ -7,69 +7,85 @@ made them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mulgil import registry, statistics
-from mulgil.contracts import Network, Task
+from mulgil.contracts import Encoded, LabelTask, Task
 from mulgil.errors import DivergedError
-from mulgil.flow import Array, Batch, Schema, Scored
+from mulgil.flow import UNASKED, Array, Blanks, Judged, Schema
+from mulgil.loader import BatchLoader
+from mulgil.networks import Network
 
 
-def probabilities(
+def measure(
     network: Network,
-    batches: Iterable[Batch],
-    rows: int,
+    loader: BatchLoader,
     task: Task,
     schema: Schema,
     between: Callable[[], None] = lambda: None,
 ) -> Array:
-    """Return float64 [rows, labels], each row in its place; NaN for a row that was not scored.
+    """Return float64 [texts, figures], each text in its place; NaN for one that was not scored.
+
+    The figures are the labels' probabilities, or a language task's nats, tokens, right ones and
+    bytes, summed over the windows of a text.
 
     Args:
         network: answers.
-        batches: every row once, in any order.
-        rows: how many there are.
-        task: turns scores into probabilities.
+        loader: the rows.
+        task: says what is measured.
         schema: label names.
         between: called between batches; may raise to stop.
     """
-    found = np.full((rows, len(schema.labels)), np.nan)
-    for batch in batches:
+    if isinstance(task, LabelTask):
+        found = np.full((len(loader), len(schema.labels)), np.nan)
+        for batch in loader.in_order():
+            between()
+            found[batch.rows] = task.probabilities(network.scores(batch.inputs), schema)
+        return found
+    found = np.full((len(loader), 4), np.nan)
+    for batch in loader.in_order():
         between()
-        found[batch.rows] = task.probabilities(network.scores(batch.inputs), schema)
+        found[batch.rows] = _likelihood(network, batch.inputs)
+    return gather(found, loader.encoded)
+
+
+def _likelihood(network: Any, blanks: Blanks) -> Array:
+    """Return float64 [B, 4]: nats, tokens, right ones, bytes."""
+    nats, right = network.nats(blanks)
+    asked = blanks.targets != UNASKED  # [B, L]
+    rows = np.repeat(np.arange(len(asked)), asked.sum(1))
+    columns = (nats, np.ones(len(rows)), right.astype(float))
+    sums = [np.bincount(rows, weights=column, minlength=len(asked)) for column in columns]
+    return np.stack([*sums, blanks.bytes], 1)
+
+
+def gather(windows: Array, encoded: Encoded) -> Array:
+    """Sum the figures of windows [W, K] into those of their texts, zeros for texts without any."""
+    if encoded.owners is None:
+        return windows
+    found = np.zeros((encoded.texts, windows.shape[1]))
+    np.add.at(found, encoded.owners, windows)
     return found
 
 
-def judge(task: Task, schema: Schema, gold: Array, shares: Array) -> Scored:
-    """Put gold answers and probabilities side by side.
+def check_numbers(measured: Array) -> None:
+    """Refuse rows without an answer: left out, they would make the figures too good.
 
     Raises:
-        DivergedError: a row has no probabilities: left out, it would make the figures too good.
+        DivergedError: a row has no finite figures.
     """
-    failed = ~np.isfinite(shares).all(axis=1)
+    failed = ~np.isfinite(measured).all(axis=1)
     if failed.any():
         raise DivergedError(
-            f"{failed.sum():,} of {len(shares):,} rows got no number as an answer, the first is row"
-            f" {int(failed.argmax()) + 1}; lower trainer.learning_rate, or use precision fp32"
+            f"{failed.sum():,} of {len(measured):,} rows got no number as an answer, the first is"
+            f" row {int(failed.argmax()) + 1}; lower trainer.learning_rate, or use precision fp32"
         )
-    gold = gold > 0.5 if schema.multi_label else gold
-    return Scored(gold, task.decide(shares, schema), shares, schema.labels)
 
 
-def loss(gold: Array, shares: Array) -> float:
-    """Return the mean log loss: a row's -ln p, or its sum over labels when multi-label."""
-    if not len(gold):
-        return 0.0
-    if gold.ndim == 2:
-        right = np.where(gold > 0.5, shares, 1 - shares)
-        return float(-np.log(right.clip(1e-12)).sum(axis=1).mean())
-    return float(-np.log(shares[np.arange(len(gold)), gold].clip(1e-12)).mean())
-
-
-def headlines(task: Task, scored: Scored) -> dict[str, float]:
+def headlines(task: Task, scored: Judged) -> dict[str, float]:
     """Return the figure of each metric that is a single one."""
     found = {}
     for name in task.metrics:
@@ -79,14 +95,14 @@ def headlines(task: Task, scored: Scored) -> dict[str, float]:
     return found
 
 
-def intervals(task: Task, scored: Scored, seed: int) -> dict[str, Any]:
+def intervals(task: Task, scored: Judged, seed: int) -> dict[str, Any]:
     """Return `{metric: {figure: {"value", "low", "high"}}}` with bootstrap intervals."""
     found = {}
     for name in task.metrics:
         metric = registry.load("metrics", name)()
         drawn = statistics.bootstrap(
             lambda rows, metric=metric: metric.compute(scored.take(rows)),  # type: ignore[misc]
-            len(scored.gold),
+            len(scored),
             seed=seed,
         )
         found[name] = {figure: interval.as_dict() for figure, interval in drawn.items()}

@@ -17,6 +17,12 @@ def _names(*groups: str) -> dict[str, tuple[str, ...]]:
     return {"columns": tuple(name for group in groups for name in group.split())}
 
 
+_TEXT = (
+    "text document review sentence content comment utterance body",
+    "본문 내용 리뷰 문장 댓글 후기 텍스트",
+)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
     """A row of any shape.
@@ -36,12 +42,7 @@ class TextExample(Example):
 
     shape: ClassVar[str] = "text"
 
-    text: str = dataclasses.field(
-        metadata=_names(
-            "text document review sentence content comment utterance body",
-            "본문 내용 리뷰 문장 댓글 후기 텍스트",
-        )
-    )
+    text: str = dataclasses.field(metadata=_names(*_TEXT))
     label: str | tuple[str, ...] | None = dataclasses.field(
         default=None,
         metadata=_names(
@@ -51,7 +52,16 @@ class TextExample(Example):
     )
 
 
-SHAPES: dict[str, type[Example]] = {TextExample.shape: TextExample}
+@dataclasses.dataclass(frozen=True, slots=True)
+class PassageExample(Example):
+    """A text by itself, with no label: what a language model learns from."""
+
+    shape: ClassVar[str] = "passage"
+
+    text: str = dataclasses.field(metadata=_names(*_TEXT))
+
+
+SHAPES: dict[str, type[Example]] = {shape.shape: shape for shape in (TextExample, PassageExample)}
 """Every row shape by name."""
 
 

@@ -1,6 +1,6 @@
 """What passes between the steps: plain data, in the order in which it flows down the house.
 
-    Source -> Parts -> Batch -> Head, Schema -> Scored -> Outcome
+    Source -> Parts -> Batch, Blanks -> Head, Schema -> Scored, Likelihood -> Outcome
 
 Chosen: frozen dataclasses of names and numpy arrays, so that a room can be tested with values made
 by hand, and whoever answers with scikit-learn never imports torch.
@@ -9,6 +9,7 @@ by hand, and whoever answers with scikit-learn never imports torch.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,8 +19,13 @@ from mulgil.examples import Example
 Kind = Literal["encoder", "decoder", "seq2seq", "features"]
 """What a model is: which way its text flows, or that it only makes features."""
 
-Skill = Literal["pool", "tokens", "score", "generate"]
-"""What a model can do: one vector a text, one a token, the likelihood of a text, new text."""
+Skill = Literal["pool", "tokens", "fill", "score", "generate"]
+"""What a model can do: one vector a text, one a token, the likelihood of a token that is hidden,
+the likelihood of a text, new text."""
+
+Frame = Literal["sentence", "document"]
+"""Where the special tokens of a window stand: "sentence" gives each window a beginning and an
+end; "document" gives each a beginning, and an end to the last window of a text alone."""
 
 Array = np.ndarray[Any, Any]
 """A numpy array; shapes are given where it is used."""
@@ -61,7 +67,7 @@ class Parts:
         notes: what was guessed or noticed (encoding, columns, delimiter), one sentence each.
     """
 
-    rows: dict[str, list[Example]]
+    rows: dict[str, Sequence[Example]]
     rejected: list[Rejected] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -79,6 +85,49 @@ class Batch:
     rows: Array
     inputs: Any
     targets: Array | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Blanks:
+    """What a language model reads, and the tokens that it is asked for.
+
+    Attributes:
+        ids: int64 [B, L], padded at the end.
+        lengths: int64 [B].
+        targets: int64 [B, L], the token that is asked for at a place; `UNASKED` where none is.
+        bytes: float64 [B], length in UTF-8 of what the tokens asked for stand for.
+    """
+
+    ids: Array
+    lengths: Array
+    targets: Array
+    bytes: Array
+
+
+UNASKED = -100
+"""The target of a place at which nothing is asked."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sampling:
+    """How text is continued.
+
+    Attributes:
+        max_new: tokens at most.
+        temperature: of the distribution; 0 always takes the likeliest token.
+        top_k: draw among so many of the likeliest tokens; 0 among all.
+        top_p: draw among the likeliest tokens that together have this probability.
+        repetition_penalty: divides the score of tokens that were there already (Keskar et al.
+            2019); 1 leaves them alone.
+        seed: of the draws.
+    """
+
+    max_new: int = 64
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int = 7
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,9 +179,40 @@ class Scored:
     probabilities: Array
     labels: tuple[str, ...]
 
+    def __len__(self) -> int:
+        return len(self.gold)
+
     def take(self, rows: Array) -> Scored:
         """Return these rows only (with repeats, for a bootstrap)."""
         return Scored(self.gold[rows], self.predicted[rows], self.probabilities[rows], self.labels)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a language model finds the tokens that it was asked for, a row a text's part.
+
+    Attributes:
+        nats: float64 [N], sum of -ln p over the row's tokens.
+        tokens: float64 [N], how many were asked for.
+        correct: float64 [N], how many of them were the likeliest.
+        bytes: float64 [N], length of what they stand for, in UTF-8.
+    """
+
+    nats: Array
+    tokens: Array
+    correct: Array
+    bytes: Array
+
+    def __len__(self) -> int:
+        return len(self.nats)
+
+    def take(self, rows: Array) -> Likelihood:
+        """Return these rows only (with repeats, for a bootstrap)."""
+        return Likelihood(self.nats[rows], self.tokens[rows], self.correct[rows], self.bytes[rows])
+
+
+Judged = Scored | Likelihood
+"""What metrics read."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ the user decides.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mulgil import hangul
-from mulgil.contracts import Encoded, Task
+from mulgil.contracts import Encoded, LanguageTask, Task
 from mulgil.examples import Example
 from mulgil.flow import Rejected, Schema
 from mulgil.splits import Splits
@@ -27,17 +27,21 @@ def report(parts: Splits, task: Task, schema: Schema) -> dict[str, Any]:
     """Return the check of the rows as plain data.
 
     Returns:
-        rows: rows a part; labels: `{part: {label: rows}}`; duplicates, conflicts, overlap; odd:
-        rows with characters that deserve a look; rejected: count, reasons and the first ids.
+        rows: rows a part; labels: `{part: {label: rows}}`; duplicates, conflicts, overlap (these
+        four where rows have labels); odd: rows with characters that deserve a look; rejected:
+        count, reasons and the first ids.
     """
-    keyed = keys(parts, task)
-    return {
-        "rows": {name: len(rows) for name, rows in parts.items()},
-        "labels": {name: _labels(rows, schema) for name, rows in parts.items()},
-        "duplicates": {name: len(keys) - len(set(keys)) for name, keys in keyed.items()},
-        "conflicts": _conflicts(parts.train, keyed["train"]),
-        "overlap": overlap(keyed),
-        "odd": odd([task.text(row) for _, rows in parts.items() for row in rows]),
+    found: dict[str, Any] = {"rows": {name: len(rows) for name, rows in parts.items()}}
+    if not isinstance(task, LanguageTask):  # a corpus is parted by its texts, copies are left out
+        keyed = keys(parts, task)
+        found |= {
+            "labels": {name: _labels(rows, schema) for name, rows in parts.items()},
+            "duplicates": {name: len(keys) - len(set(keys)) for name, keys in keyed.items()},
+            "conflicts": _conflicts(parts.train, keyed["train"]),
+            "overlap": overlap(keyed),
+        }
+    return found | {
+        "odd": odd(task.text(row) for _, rows in parts.items() for row in rows),
         "rejected": rejected(parts.rejected),
         "notes": list(parts.notes),
     }
@@ -63,6 +67,7 @@ def lengths(encoded: Encoded) -> dict[str, float]:
     if not len(encoded):
         return {}
     middle, high, most = np.quantile(encoded.lengths, [0.5, 0.95, 1.0])
+    total = {} if encoded.owners is None else {"tokens": int(encoded.lengths.sum())}
     return {
         "median": float(middle),
         "p95": float(high),
@@ -70,18 +75,23 @@ def lengths(encoded: Encoded) -> dict[str, float]:
         "truncated": encoded.truncated,
         "truncated_share": round(encoded.truncated / len(encoded), 4),
         "unknown_share": round(encoded.unknown, 5),
+        **total,
     }
 
 
-def odd(texts: Sequence[str]) -> dict[str, int]:
+def odd(texts: Iterable[str]) -> dict[str, int]:
     """Count texts that are decomposed, or hold invisible or broken characters."""
-    tests = {
+    tests: dict[str, Callable[[str], bool]] = {
         "not NFC": lambda text: hangul.normalise(text) != text,
         "zero-width or direction marks": lambda text: any(c in text for c in _INVISIBLE),
         "replacement character U+FFFD": lambda text: "\ufffd" in text,
         "half-width jamo": lambda text: any("\uffa0" <= c <= "\uffdc" for c in text),
     }
-    counts = {name: sum(map(test, texts)) for name, test in tests.items()}
+    counts = dict.fromkeys(tests, 0)
+    for text in texts:
+        if not text.isascii():
+            for name, test in tests.items():
+                counts[name] += test(text)
     return {name: count for name, count in counts.items() if count}
 
 

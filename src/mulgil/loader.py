@@ -6,10 +6,14 @@ batches of a window shuffled again. The order is a function of the seed and the 
 the exact position is two integers and a resume skips nothing it has to read. Lengths are
 rounded up to a multiple, because every new tensor shape costs a kernel build. It costs batches
 whose rows are not independent draws: rows of like length meet more often, inside a window only.
+Rows that the network packs (windows of a corpus) cost their own length only: they stay in the
+drawn order. What a language task hides of a batch is drawn by (seed, epoch, place of the batch)
+here, in the thread that makes batches ready, so that the loop need not know of it.
 """
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Iterator
@@ -17,10 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from mulgil.contracts import Encoded
+from mulgil.contracts import Asker, Encoded
 from mulgil.flow import Array, Batch
 
 Plan = list[Array]
+
+Draw = tuple[int, int, int] | None
 
 BULK = 8192
 """Rows in a batch of `in_order` where a batch has no width."""
@@ -34,13 +40,22 @@ class BatchLoader:
         targets: [N] or [N, labels], or None when there is nothing to compare with.
         settings: the recipe's loader settings.
         seed: of the order.
+        ask: makes blanks of a batch, for a language task.
     """
 
-    def __init__(self, encoded: Encoded, targets: Array | None, settings: Any, seed: int) -> None:
+    def __init__(
+        self,
+        encoded: Encoded,
+        targets: Array | None,
+        settings: Any,
+        seed: int,
+        ask: Asker | None = None,
+    ) -> None:
         self.encoded = encoded
         self.targets = targets
         self.settings = settings
         self.seed = seed
+        self.ask = ask
         self._planned: tuple[int, Plan] | None = None
 
     def __len__(self) -> int:
@@ -51,14 +66,17 @@ class BatchLoader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         plan = self._plan(epoch)
-        return self._ahead(plan[start:])
+        draws = [(self.seed, epoch, number) for number in range(start, len(plan))]
+        return self._ahead(list(zip(plan[start:], draws, strict=True)))
 
     def in_order(self) -> Iterator[Batch]:
         """Yield every row once, longest rows first, in batches under the same budget."""
         order = np.argsort(-self.encoded.lengths, kind="stable")
-        if not self.encoded.padded:
-            return self._ahead([order[i : i + BULK] for i in range(0, len(order), BULK)])
-        return self._ahead(self._cut(order))
+        if self.encoded.width == "none":
+            plan = [order[i : i + BULK] for i in range(0, len(order), BULK)]
+        else:
+            plan = self._cut(order)
+        return self._ahead([(rows, None) for rows in plan])
 
     def _plan(self, epoch: int) -> Plan:
         if self._planned is None or self._planned[0] != epoch:
@@ -68,7 +86,7 @@ class BatchLoader:
             plan: Plan = []
             for start in range(0, len(order), size):
                 window = order[start : start + size]
-                if self.settings.window > 1:
+                if self.settings.window > 1 and self.encoded.width != "sum":
                     window = window[np.argsort(self.encoded.lengths[window], kind="stable")]
                 batches = self._cut(window)
                 plan += [batches[i] for i in generator.permutation(len(batches))]
@@ -77,6 +95,8 @@ class BatchLoader:
 
     def _cut(self, order: Array) -> Plan:
         """Cut rows, in this order, into batches under both budgets (at least one row each)."""
+        if self.encoded.width == "sum":
+            return self._cut_packed(order)
         multiple = self.settings.multiple
         padded = -(-self.encoded.lengths[order] // multiple) * multiple
         batches: Plan = []
@@ -92,14 +112,29 @@ class BatchLoader:
             batches.append(order[start:])
         return batches
 
-    def _batch(self, rows: Array) -> Batch:
-        targets = None if self.targets is None else self.targets[rows]
-        return Batch(rows, self.encoded.take(rows, self.settings.multiple), targets)
+    def _cut_packed(self, order: Array) -> Plan:
+        """Cut rows, in this order, where the sum of their lengths fills the budget of tokens."""
+        batches: Plan = []
+        ends = np.cumsum(self.encoded.lengths[order])
+        start = 0
+        while start < len(order):
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + self.settings.tokens, side="right"))
+            stop = max(stop, start + 1)
+            batches.append(order[start:stop])
+            start = stop
+        return batches
 
-    def _ahead(self, plan: Plan) -> Iterator[Batch]:
+    def _batch(self, rows: Array, draw: Draw) -> Batch:
+        inputs = self.encoded.take(rows, self.settings.multiple)
+        if self.ask is not None:
+            inputs = self.ask(inputs, rows, draw)
+        return Batch(rows, inputs, None if self.targets is None else self.targets[rows])
+
+    def _ahead(self, plan: list[tuple[Array, Draw]]) -> Iterator[Batch]:
         """Make batches ready in a thread; an error there is raised here."""
         if self.settings.prefetch == 0:
-            yield from map(self._batch, plan)
+            yield from itertools.starmap(self._batch, plan)
             return
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(self.settings.prefetch)
         stop = threading.Event()
@@ -113,10 +148,10 @@ class BatchLoader:
 
         def work() -> None:
             try:
-                for rows in plan:
+                for rows, draw in plan:
                     if stop.is_set():
                         return
-                    put(self._batch(rows))
+                    put(self._batch(rows, draw))
                 put(None)
             except BaseException as error:  # handed over to the loop, which raises it
                 put(error)

@@ -10,18 +10,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mulgil import cache, evaluation, fetch, hardware, registry, splits
 from mulgil.contracts import (
     Dataset,
-    Learner,
+    LabelTask,
+    LanguageTask,
     Method,
     Model,
-    Network,
-    Stepped,
     Task,
     Tokenizer,
     refusal,
@@ -30,6 +29,7 @@ from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
 from mulgil.flow import Array, Outcome, Rejected, Schema
 from mulgil.loader import BatchLoader
+from mulgil.networks import Learner, Network, Stepped
 from mulgil.recipe import WINGS, Recipe
 from mulgil.result import finish, origin
 from mulgil.rundir import RunDir, Say
@@ -100,7 +100,8 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
 
     parts, schema = load_splits(recipe, dataset, task)
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items())
-    say(f"2 data       {recipe.data.name}: {counts}; labels {', '.join(schema.labels)}")
+    labels = f"; labels {', '.join(schema.labels)}" if schema.labels else ""
+    say(f"2 data       {recipe.data.name}: {counts}{labels}")
     for note in parts.notes:
         say(f"             {note}")
 
@@ -113,12 +114,7 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
         say(f"             {note}")
 
     loaders = build_loaders(recipe, parts, schema, task, tokenizer)
-    cut = loaders.train.encoded.truncated
-    mean = loaders.train.encoded.lengths.mean()
-    say(
-        f"5 loader     {loaders.train.batches(0):,} batches an epoch, {mean:.1f} units a row on"
-        f" average, {cut:,} rows truncated"
-    )
+    say(f"5 loader     {_rows(loaders.train)}")
     return Prepared(
         recipe, task, method, model, parts, schema, tokenizer, loaders, device, precision
     )
@@ -129,6 +125,8 @@ def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, S
     settings = recipe.data.settings
     parts = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
     schema = task.schema(parts.train)
+    if not isinstance(task, LabelTask):
+        return parts, schema
     for name, rows in parts.items():
         problems = [(row, task.problem(row, schema)) for row in rows]
         parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
@@ -139,7 +137,7 @@ def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, S
                 f"data: {len(rows) - len(left):,} of {len(rows):,} {name} rows cannot be used"
                 f" ({row.id}: {reason}); mend them or raise data.max_rejected"
             )
-        rows[:] = left
+        setattr(parts, name, left)
     return parts, schema
 
 
@@ -149,12 +147,32 @@ def build_loaders(
     """Step 5: encode once, or take it from the cache, and cut batches."""
     folder = fetch.cache_folder() / "encoded" if recipe.loader.cache else None
 
-    def loader(rows: list[Example]) -> BatchLoader:
+    def loader(rows: Sequence[Example]) -> BatchLoader:
+        seed = recipe.trainer.seed
+        if isinstance(task, LanguageTask):
+            encoded = cache.windows(rows, task, tokenizer, folder)
+            return BatchLoader(encoded, None, recipe.loader, seed, task.asker(tokenizer))
         encoded = cache.encode([task.text(row) for row in rows], tokenizer, folder)
-        targets = task.targets(rows, schema)
-        return BatchLoader(encoded, targets, recipe.loader, recipe.trainer.seed)
+        return BatchLoader(encoded, _targets(task, rows, schema), recipe.loader, seed)
 
     return Loaders(loader(parts.train), loader(parts.valid), loader(parts.test))
+
+
+def _targets(task: Task, rows: Sequence[Example], schema: Schema) -> Array | None:
+    return task.targets(rows, schema) if isinstance(task, LabelTask) else None
+
+
+def _rows(loader: BatchLoader) -> str:
+    """Return what a person should know of the encoded training rows."""
+    encoded = loader.encoded
+    mean = encoded.lengths.mean() if len(encoded) else 0.0
+    batches = f"{loader.batches(0):,} batches an epoch"
+    if encoded.owners is not None:
+        return (
+            f"{batches}, {int(encoded.lengths.sum()):,} tokens in {len(encoded):,} windows of"
+            f" {encoded.texts:,} texts"
+        )
+    return f"{batches}, {mean:.1f} units a row on average, {encoded.truncated:,} rows truncated"
 
 
 def build(made: Prepared) -> Network:
@@ -166,8 +184,9 @@ def build(made: Prepared) -> Network:
 
 def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Learner:
     """Step 6: put the method around the network."""
-    targets = made.task.targets(made.splits.train, made.schema)
-    weights = made.task.class_weights(targets, made.schema)
+    targets, weights = made.loaders.train.targets, None
+    if isinstance(made.task, LabelTask) and targets is not None:
+        weights = made.task.class_weights(targets, made.schema)
     learner = made.method.learner(made.task, network, weights, made.recipe.trainer)
     if isinstance(learner, Stepped):
         learner.seed(made.recipe.trainer.seed)
@@ -205,7 +224,7 @@ def _metric(recipe: Recipe, task: Task) -> tuple[str, bool]:
 
 def _fit(made: Prepared, learner: Learner, folder: RunDir) -> Outcome:
     """Step 7: let the engine teach the learner."""
-    folder.number_rows([row.id for row in made.splits.train])
+    folder.number_rows(_ids(made))
     if len(made.loaders.valid):
         made.loaders.look = _look(made, learner.network)
     if isinstance(learner, Stepped):
@@ -220,19 +239,24 @@ def _fit(made: Prepared, learner: Learner, folder: RunDir) -> Outcome:
     return outcome
 
 
+def _ids(made: Prepared) -> Callable[[int], str]:
+    """Return the way from the number of an encoded row to the id of its text."""
+    rows, owners = made.splits.train, made.loaders.train.encoded.owners
+    return lambda row: rows[row if owners is None else int(owners[row])].id
+
+
 def _look(made: Prepared, network: Network) -> Callable[[Callable[[], None]], dict[str, float]]:
     """Return the way to score the validation rows with the network as it is."""
     loader, task, schema = made.loaders.valid, made.task, made.schema
-    gold: Array | None = loader.targets
 
     def look(between: Callable[[], None]) -> dict[str, float]:
-        shares = evaluation.probabilities(
-            network, loader.in_order(), len(loader), task, schema, between
-        )
-        if gold is None:
-            raise DataError("validation rows need labels")
-        scored = evaluation.judge(task, schema, gold, shares)
-        return {"loss": evaluation.loss(gold, shares), **evaluation.headlines(task, scored)}
+        measured = evaluation.measure(network, loader, task, schema, between)
+        evaluation.check_numbers(measured)
+        judged = task.judge(loader.targets, measured, schema)
+        return {
+            "loss": task.loss_of(loader.targets, measured),
+            **evaluation.headlines(task, judged),
+        }
 
     return look
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mulgil import hardware, inspect, pipeline, planlines
-from mulgil.contracts import Stepped
+from mulgil.networks import Stepped
 from mulgil.pipeline import Prepared
 from mulgil.recipe import Recipe
 from mulgil.rundir import Say

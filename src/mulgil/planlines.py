@@ -10,20 +10,24 @@ def rows(found: dict[str, Any]) -> list[str]:
     counts = found["rows"]
     shown = ["rows       " + ", ".join(f"{name} {count:,}" for name, count in counts.items())]
     shown += [f"           {note}" for note in (*found["notes"], *found.get("tokenizer_notes", ()))]
-    for label, count in found["labels"]["train"].items():
+    for label, count in found.get("labels", {}).get("train", {}).items():
         share = count / max(counts["train"], 1)
         shown.append(f"label      {label}: {count:,} ({share:.1%} of train)")
     for name, values in found.get("lengths", {}).items():
         if values:
+            tokens = f", {values['tokens']:,} tokens in all" if "tokens" in values else ""
             shown.append(
                 f"lengths    {name}: median {values['median']:g}, 95% {values['p95']:g},"
                 f" longest {values['longest']:g}; truncated {values['truncated_share']:.2%},"
-                f" unknown tokens {values['unknown_share']:.3%}"
+                f" unknown tokens {values['unknown_share']:.3%}{tokens}"
             )
-    repeats = ", ".join(f"{count:,} in {name}" for name, count in found["duplicates"].items())
-    shown.append(f"repeats    {repeats}; {found['conflicts']:,} train texts with several labels")
-    leaks = ", ".join(f"{name} {count:,}" for name, count in found["overlap"].items())
-    shown.append(f"overlap    {leaks} (equal after NFC, spaces folded)")
+    if "duplicates" in found:
+        repeats = ", ".join(f"{count:,} in {name}" for name, count in found["duplicates"].items())
+        shown.append(
+            f"repeats    {repeats}; {found['conflicts']:,} train texts with several labels"
+        )
+        leaks = ", ".join(f"{name} {count:,}" for name, count in found["overlap"].items())
+        shown.append(f"overlap    {leaks} (equal after NFC, spaces folded)")
     if found["odd"]:
         shown.append("odd        " + ", ".join(f"{n}: {c:,} rows" for n, c in found["odd"].items()))
     shown.append(f"rejected   {found['rejected']['count']:,} rows")

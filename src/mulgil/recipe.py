@@ -132,8 +132,9 @@ class Recipe:
         for section in WINGS:
             part: Part = getattr(self, section)
             values = part.settings.model_dump()
-            for key in settings.marked(type(part.settings), settings.PATH):
-                values[key] = _relative(values[key], folder)
+            for mark in (settings.PATH, settings.PATHS):
+                for key in settings.marked(type(part.settings), mark):
+                    values[key] = _relative(values[key], folder)
             for key in settings.marked(type(part.settings), settings.PATH_OR_NAME):
                 if values[key] and Path(values[key]).is_absolute():
                     values[key] = _relative(values[key], folder)
@@ -328,7 +329,10 @@ def _build(model: Any, section: str, values: dict[str, Any]) -> Any:
             plain[key] = value.value if isinstance(value.value, str) else value.raw
     for key in settings.marked(model, settings.PATH):
         if isinstance(plain.get(key), str) and plain[key]:
-            plain[key] = str((values[key].folder / Path(plain[key]).expanduser()).absolute())
+            plain[key] = _absolute(plain[key], values[key].folder)
+    for key in {*settings.marked(model, settings.PATHS)} & plain.keys():
+        paths = plain[key] if isinstance(plain[key], list) else [plain[key]]  # one path alone
+        plain[key] = [_absolute(path, values[key].folder) for path in paths]
     for key in settings.marked(model, settings.PATH_OR_NAME):
         if isinstance(plain.get(key), str):
             plain[key] = _path_or_name(plain[key], values[key].folder)
@@ -352,15 +356,21 @@ class _Origins(Table):
         return self.origin
 
 
+def _absolute(value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or value[:1] in ("", "$"):
+        return value
+    return str((folder / Path(value).expanduser()).absolute())
+
+
 def _path_or_name(value: str, folder: Path) -> str:
-    path = folder / Path(value).expanduser()
-    if value.startswith((".", "/", "~")) or os.path.exists(path):
-        return str(path.absolute())
-    return value
+    path: str = _absolute(value, folder)
+    return path if value.startswith((".", "/", "~")) or os.path.exists(path) else value
 
 
-def _relative(value: str | None, folder: Path) -> str | None:
-    return os.path.relpath(value, folder) if value else value
+def _relative(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_relative(path, folder) for path in value]
+    return os.path.relpath(value, folder) if value and value[0] != "$" else value
 
 
 def schema() -> dict[str, Any]:

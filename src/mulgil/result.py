@@ -6,14 +6,15 @@ First predictions.jsonl, then result.json, whose presence means that the run is 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from mulgil import evaluation, hangul, hardware, inspect, statistics
-from mulgil.contracts import Learner, Task
+from mulgil.contracts import LabelTask, LanguageTask, Task
 from mulgil.examples import Example
 from mulgil.flow import Array, Outcome, Schema
+from mulgil.networks import Learner
 from mulgil.rundir import FORMAT, RunDir
 from mulgil.storage import atomic_file
 
@@ -31,10 +32,8 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
     recipe, loader = made.recipe, made.loaders.test
     head = made.task.head(made.schema)
     network = made.model.load(folder.path / "model", head, made.precision, made.device)
-    shares = evaluation.probabilities(
-        network, loader.in_order(), len(loader), made.task, made.schema
-    )
-    write_predictions(folder, made.task, made.schema, made.splits.test, loader.targets, shares)
+    measured = evaluation.measure(network, loader, made.task, made.schema)
+    write_predictions(folder, made.task, made.schema, made.splits.test, loader.targets, measured)
     rows = {name: len(part) for name, part in made.splits.items()}
     speed = rows["train"] * outcome.epochs / max(outcome.seconds, 1e-9)
     result = {
@@ -51,10 +50,10 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "device": made.device,
         "labels": list(made.schema.labels),
         "multi_label": made.schema.multi_label,
-        **score(made.task, made.schema, loader.targets, shares, recipe.trainer.seed),
+        **score(made.task, made.schema, loader.targets, measured, recipe.trainer.seed),
         "valid": None if outcome.best is None else {metric: outcome.best},
         "rows": {**rows, "rejected": len(made.splits.rejected)},
-        "overlap": inspect.overlap(inspect.keys(made.splits, made.task)),
+        "overlap": _overlap(made),
         "parameters": {"total": network.parameters_total, "trainable": learner.trainable},
         "training": {
             "steps": outcome.steps,
@@ -70,15 +69,23 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
     folder.write_json("result.json", result)
 
 
-def score(task: Task, schema: Schema, gold: Any, shares: Array, seed: int) -> dict[str, Any]:
+def _overlap(made: Any) -> dict[str, int]:
+    """Return how many rows of a part stand in another; a corpus was parted by its texts."""
+    if isinstance(made.task, LanguageTask):
+        return {}
+    return inspect.overlap(inspect.keys(made.splits, made.task))
+
+
+def score(task: Task, schema: Schema, gold: Any, measured: Array, seed: int) -> dict[str, Any]:
     """Return `n`, `interval` (how it was drawn) and `metrics` of scored rows."""
-    if not len(shares):
+    if not len(measured):
         return {"n": 0, "interval": "no test rows", "metrics": {}}
-    scored = evaluation.judge(task, schema, gold, shares)
+    evaluation.check_numbers(measured)
+    judged = task.judge(gold, measured, schema)
     return {
-        "n": len(shares),
-        "interval": statistics.describe(len(shares), seed),
-        "metrics": evaluation.intervals(task, scored, seed),
+        "n": len(measured),
+        "interval": statistics.describe(len(measured), seed),
+        "metrics": evaluation.intervals(task, judged, seed),
     }
 
 
@@ -88,23 +95,37 @@ def write_predictions(
     schema: Schema,
     rows: Sequence[Example],
     gold: Any,
-    shares: Array,
+    measured: Array,
 ) -> None:
     """Write predictions.jsonl, a line a test row."""
-    scored = evaluation.judge(task, schema, gold, shares)
     with atomic_file(folder.path / "predictions.jsonl", "w") as file:
-        for i, row in enumerate(rows):
-            line = {
-                "id": row.id,
-                "text": hangul.normalise(task.text(row)),
-                "gold": evaluation.names(scored.gold[i], schema),
-                "predicted": evaluation.names(scored.predicted[i], schema),
-                "probabilities": {
-                    label: round(float(share), 6)
-                    for label, share in zip(schema.labels, shares[i], strict=True)
-                },
+        for row, line in zip(rows, _answers(task, schema, gold, measured), strict=True):
+            text = hangul.normalise(task.text(row))
+            file.write(json.dumps({"id": row.id, "text": text, **line}, ensure_ascii=False) + "\n")
+
+
+def _answers(task: Task, schema: Schema, gold: Any, measured: Array) -> Iterator[dict[str, Any]]:
+    """Yield what is kept of each test row beside its text."""
+    evaluation.check_numbers(measured)
+    if not isinstance(task, LabelTask):
+        for nats, tokens, right, size in measured:
+            yield {
+                "nats": round(float(nats), 4),
+                "tokens": int(tokens),
+                "right": int(right),
+                "bytes": int(size),
             }
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        return
+    judged: Any = task.judge(gold, measured, schema)
+    for i, shares in enumerate(measured):
+        yield {
+            "gold": evaluation.names(judged.gold[i], schema),
+            "predicted": evaluation.names(judged.predicted[i], schema),
+            "probabilities": {
+                label: round(float(share), 6)
+                for label, share in zip(schema.labels, shares, strict=True)
+            },
+        }
 
 
 def origin(settings: Any) -> str | None:

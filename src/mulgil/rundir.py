@@ -167,7 +167,7 @@ class RunDir:
         self.journal: Journal
         self.recipe = ""
         self.files: list[str] = []
-        self._ids: list[str] = []
+        self.row_id: Callable[[int], str] = str
 
     @classmethod
     @contextlib.contextmanager
@@ -219,13 +219,9 @@ class RunDir:
         """Write one of the folder's JSON files."""
         self.write(name, json.dumps(_plain(value), ensure_ascii=False, indent=1) + "\n")
 
-    def number_rows(self, ids: list[str]) -> None:
-        """Remember the ids of the training rows, for messages."""
-        self._ids = ids
-
-    def row_id(self, row: int) -> str:
-        """Return a training row's id."""
-        return self._ids[row] if row < len(self._ids) else str(row)
+    def number_rows(self, name: Callable[[int], str]) -> None:
+        """Remember the way from a training row's number to its id, for messages."""
+        self.row_id = name
 
     @contextlib.contextmanager
     def progress(self, epochs: float, start: float = 0.0) -> Iterator[Bar]:

@@ -47,6 +47,9 @@ S = TypeVar("S", bound=Settings)
 PATH = "path"
 """Mark of a field that holds a path, in `Annotated`; the recipe makes it absolute."""
 
+PATHS = "paths"
+"""Mark of a field that holds a list of paths or globs; one that starts with "$" stays as it is."""
+
 PATH_OR_NAME = "path or name"
 """Mark of a field that holds a local folder or a name from elsewhere (a hub id)."""
 

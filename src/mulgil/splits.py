@@ -4,7 +4,8 @@ Chosen: a missing test part is cut from all rows, a missing validation part is c
 training rows and never from the test; both cuts are stratified by label and drawn once with the
 data's own seed, so that another training seed sees the same rows. Rows whose texts are equal
 (after NFC) stay on one side of a cut, so that no cut of ours makes a leak. It costs parts that
-are a few rows off the share.
+are a few rows off the share. A data set whose rows do not fit into memory gives all three parts
+itself, as sequences that are read as they are asked for; those are neither cut nor copied here.
 """
 
 from __future__ import annotations
@@ -37,19 +38,22 @@ class Splits:
         notes: what was guessed, cut or noticed.
     """
 
-    train: list[Example]
-    valid: list[Example]
-    test: list[Example]
+    train: Sequence[Example]
+    valid: Sequence[Example]
+    test: Sequence[Example]
     rejected: list[Rejected]
     notes: list[str]
 
-    def items(self) -> list[tuple[str, list[Example]]]:
+    def items(self) -> list[tuple[str, Sequence[Example]]]:
         """Return the three parts with their names."""
         return [("train", self.train), ("valid", self.valid), ("test", self.test)]
 
 
 def complete(parts: Parts, settings: DataSettings, text: Text) -> Splits:
     """Cut what is missing and draw what was asked for.
+
+    Parts that are no lists are taken as they are: with them, `train_rows`, `test_rows` and
+    `max_rejected` are the data set's own business, and it must give all three.
 
     Args:
         parts: what the data set read.
@@ -59,6 +63,8 @@ def complete(parts: Parts, settings: DataSettings, text: Text) -> Splits:
     Raises:
         DataError: too many rows are rejected, or a part would be empty.
     """
+    if any(map(_lazy, parts.rows.values())):
+        return _as_given(parts)
     rows = {name: list(part) for name, part in parts.rows.items()}
     check_rejected(sum(map(len, rows.values())), parts.rejected, settings.max_rejected)
     notes = list(parts.notes)
@@ -83,6 +89,19 @@ def complete(parts: Parts, settings: DataSettings, text: Text) -> Splits:
             "data: no training rows are left; check the file and the shares cut from it"
         )
     return Splits(train, valid, test, parts.rejected, notes)
+
+
+def _lazy(rows: Sequence[Example]) -> bool:
+    """Return whether rows are read as they are asked for, so that nobody should copy them."""
+    return not isinstance(rows, list | tuple)
+
+
+def _as_given(parts: Parts) -> Splits:
+    """Return the parts of a data set that does all cutting and drawing itself."""
+    train, valid, test = (parts.rows[name] for name in ("train", "valid", "test"))
+    if not train:
+        raise DataError("data: no training rows are left; make data.valid_share or test_share less")
+    return Splits(train, valid, test, parts.rejected, list(parts.notes))
 
 
 def cut(
@@ -138,7 +157,13 @@ def draw(rows: Sequence[Example], limit: int, seed: int) -> list[Example]:
 
 
 def fingerprint(rows: Sequence[Example]) -> str:
-    """Return a sha256 of the rows' content, for the record of a run and for a resume."""
+    """Return a sha256 of the rows' content, for the record of a run and for a resume.
+
+    Rows that are not in memory know their own.
+    """
+    own = getattr(rows, "fingerprint", None)
+    if own is not None:
+        return str(own())
     digest = hashlib.sha256()
     for row in rows:
         for field in dataclasses.fields(row):

@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from mulgil.contracts import Loader, Stepped
+from mulgil.contracts import Loader
 from mulgil.errors import DivergedError, ModelError, RunError, StoppedError
 from mulgil.flow import Batch, Outcome
+from mulgil.networks import Stepped
 
 Look = Callable[[Callable[[], None]], dict[str, float]]
 """Scores the validation rows; calls its argument between batches, which may raise."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from mulgil.checkpoint import Checkpoints
-from mulgil.contracts import Stepped
 from mulgil.flow import Batch, Outcome
+from mulgil.networks import Stepped
 from mulgil.recipe import TrainerSettings
 from mulgil.rundir import Journal
 from mulgil.training import Trainer

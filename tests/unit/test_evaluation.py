@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mulgil import evaluation
-from mulgil.contracts import Network
 from mulgil.errors import DivergedError, StoppedError
 from mulgil.flow import Array, Batch, Schema, Scored
+from mulgil.networks import Network
 from mulgil.tasks.classification import Classification, ClassificationSettings
 
 TASK = Classification(ClassificationSettings())

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from mulgil.examples import SHAPES, Example, TextExample, as_dict, columns
+from mulgil.examples import SHAPES, Example, PassageExample, TextExample, as_dict, columns
 
 
 def test_every_shape_is_registered_under_its_own_name() -> None:
-    assert list(SHAPES) == ["text"]
+    assert list(SHAPES) == ["text", "passage"]
     assert all(shape.shape == name for name, shape in SHAPES.items())
 
 
@@ -21,6 +21,11 @@ def test_columns_leave_the_id_out_and_never_share_a_name() -> None:
     assert "본문" in found["text"]
     assert "라벨" in found["label"]
     assert not set(found["text"]) & set(found["label"])
+
+
+def test_a_passage_is_a_text_without_a_label() -> None:
+    assert columns(PassageExample) == {"text": columns(TextExample)["text"]}
+    assert as_dict(PassageExample("a.txt:1", "물길")) == {"id": "a.txt:1", "text": "물길"}
 
 
 def test_as_dict_is_in_the_order_of_the_fields() -> None:

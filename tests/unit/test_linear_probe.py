@@ -11,10 +11,10 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from mulgil.contracts import Network
 from mulgil.errors import DataError
 from mulgil.flow import Array, Batch
 from mulgil.methods.linear_probe import LinearProbe, LinearProbeSettings, ProbeLearner
+from mulgil.networks import Network
 
 
 class Features(Network):

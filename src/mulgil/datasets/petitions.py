@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mulgil.contracts import Dataset
-from mulgil.examples import TextExample
+from mulgil.examples import Example, TextExample
 from mulgil.fetch import Joined
 from mulgil.flow import Parts, Rejected, Source
 
@@ -81,14 +81,15 @@ class Petitions(Dataset):
     )
 
     def read(self, files: Mapping[str, Path]) -> Parts:
-        parts = Parts(rows={"all": []})
+        rows: list[Example] = []
+        parts = Parts(rows={"all": rows})
         with files[self.sources[0].path].open(encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, start=1):
                 row = _row(line, number)
                 if isinstance(row, Rejected):
                     parts.rejected.append(row)
                 else:
-                    parts.rows["all"].append(row)
+                    rows.append(row)
         return parts
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mulgil.contracts import Engine, Learner, Solved, Stepped
+from mulgil.contracts import Engine
 from mulgil.errors import ModelError
 from mulgil.flow import Outcome
+from mulgil.networks import Learner, Solved, Stepped
 from mulgil.training import Trainer
 
 

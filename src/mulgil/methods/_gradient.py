@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mulgil.contracts import Network, Stepped, Task
 from mulgil.errors import DataError, RunError
-from mulgil.flow import Array, Batch
+from mulgil.flow import UNASKED, Array, Batch, Blanks
+from mulgil.networks import Network, Stepped
 from mulgil.optimizer import MasterAdamW
 
 
@@ -17,13 +17,13 @@ class GradientLearner(Stepped):
     """Learns by AdamW on the network's own module.
 
     Args:
-        task: gives the loss.
+        task: gives the loss of labels; a language network knows its own.
         network: has `module` (torch), `forward(inputs)` and `seek(step)` for its dropout.
         weights: float32 [labels], or None.
         trainer: the recipe's trainer settings.
     """
 
-    def __init__(self, task: Task, network: Any, weights: Array | None, trainer: Any) -> None:
+    def __init__(self, task: Any, network: Any, weights: Array | None, trainer: Any) -> None:
         self.task = task
         self.network: Network = network
         self._net = network
@@ -43,19 +43,26 @@ class GradientLearner(Stepped):
         self._net.seed(seed)
 
     def backward(self, batch: Batch) -> tuple[float, float]:
-        if batch.targets is None:
-            raise DataError("training rows need labels")
         if self._parts:
             self.optimizer.accumulate()
         self._parts += 1
         self._net.module.train()
         self._net.seek(self._calls)
         self._calls += 1
-        targets = torch.from_numpy(batch.targets).to(self._net.device)
-        scores = self._net.forward(batch.inputs)
-        loss = self.task.loss(scores.float(), targets, self._weights)
+        loss, weight = self._loss(batch)
         loss.backward()
-        return float(loss.detach()), float(len(batch.rows))
+        return float(loss.detach()), weight
+
+    def _loss(self, batch: Batch) -> tuple[Any, float]:
+        """Return the summed loss and what it is a sum over: rows, or tokens asked for."""
+        if isinstance(batch.inputs, Blanks):
+            asked = float((batch.inputs.targets != UNASKED).sum())
+            return self._net.loss(batch.inputs), asked
+        if batch.targets is None:
+            raise DataError("training rows need labels")
+        targets = torch.from_numpy(batch.targets).to(self._net.device)
+        scores = self._net.forward(batch.inputs).float()
+        return self.task.loss(scores, targets, self._weights), float(len(batch.rows))
 
     def update(self, learning_rate: float, clip: float, weight: float) -> float:
         norm = self.optimizer.step(learning_rate, clip, 1.0 / weight)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mulgil.contracts import Learner, Method, Network, Task
+from mulgil.contracts import Method, Task
 from mulgil.flow import Array, Kind
+from mulgil.networks import Learner, Network
 
 
 class Full(Method):
     """Gradient steps on all weights, with AdamW."""
 
-    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder"})
+    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
 
     def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
         from mulgil.methods._gradient import GradientLearner

@@ -20,9 +20,10 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Learner, Method, Network, Solved, Task
+from mulgil.contracts import Method, Task
 from mulgil.errors import DataError
 from mulgil.flow import Array, Batch, Kind
+from mulgil.networks import Learner, Network, Solved
 
 COUNTS = [10.0, 3.0, 1.0]
 """Strengths for sparse counts; the last one is taken when there are no validation rows."""

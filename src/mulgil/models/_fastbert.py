@@ -20,18 +20,18 @@ tensor. Tried without gain: splitting narrow products by hand, flushing denormal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mulgil.models._fast import joined, linear, lookup
 from mulgil.models._packing import MaskPool, Packing, pack
 
 __all__ = ["FastBody", "MaskPool", "Packing", "pack", "supports"]
 
 _CLASSES = {"BertModel": False, "RobertaModel": True, "XLMRobertaModel": True}
-_FUSED: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def supports(body: nn.Module) -> bool:
@@ -89,31 +89,6 @@ _LINEARS = (
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[T, K] @ [N, K].T + [N]."""
-    if x.dtype is torch.bfloat16 and x.device.type == "cpu" and _FUSED is not None:
-        out: Tensor = _FUSED(x, weight, bias, "none", [], "")  # the bias costs no pass of its own
-        return out
-    return torch.addmm(bias, x, weight.t())
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """Concatenation along dim 0, without a copy where the parts already lie side by side."""
-    head = parts[0]
-    at = head.storage_offset()
-    base = head.untyped_storage().data_ptr()
-    for part in parts:
-        if (
-            not part.is_contiguous()
-            or part.untyped_storage().data_ptr() != base
-            or part.storage_offset() != at
-        ):
-            return torch.cat(list(parts))
-        at += part.numel()
-    rows = sum(part.shape[0] for part in parts)
-    return head.as_strided((rows, *head.shape[1:]), head.stride(), head.storage_offset())
-
-
 class _Layer(torch.autograd.Function):
     """One encoder layer with a backward pass written out by hand."""
 
@@ -127,12 +102,12 @@ class _Layer(torch.autograd.Function):
         masks: tuple[Tensor | None, Tensor | None, Tensor | None],
         *weights: Tensor,
     ) -> Tensor:
-        qkv_w, qkv_b = _joined(weights[0:6:2]), _joined(weights[1:6:2])
+        qkv_w, qkv_b = joined(weights[0:6:2]), joined(weights[1:6:2])
         o_w, o_b, g1, b1, w1, c1, w2, c2, g2, b2 = weights[6:]
         blocks, _, block, _ = bias.shape
         size, hidden = x.shape
         width = hidden // heads
-        qkv = _linear(x, qkv_w, qkv_b)  # [T, 3H]
+        qkv = linear(x, qkv_w, qkv_b)  # [T, 3H]
         split = qkv.view(blocks, block, 3, heads, width).permute(2, 0, 3, 1, 4)
         q, k, v = split.reshape(3, blocks * heads, block, width).unbind(0)
         scores = torch.bmm(q, k.transpose(1, 2)).view(blocks, heads, block, block)
@@ -141,10 +116,10 @@ class _Layer(torch.autograd.Function):
         kept = probs if masks[0] is None else torch.mul(probs, masks[0], out=scores.view_as(probs))
         context = torch.bmm(kept, v).view(blocks, heads, block, width)
         context = context.transpose(1, 2).reshape(size, hidden)  # [T, H]
-        y = _linear(context, o_w, o_b)
+        y = linear(context, o_w, o_b)
         r1 = x + y if masks[1] is None else torch.addcmul(x, y, masks[1])
         h1, mean1, rstd1 = torch.native_layer_norm(r1, [hidden], g1, b1, epsilon)
-        pre = _linear(h1, w1, c1)  # [T, I]
+        pre = linear(h1, w1, c1)  # [T, I]
         act = nn.functional.gelu(pre)
         y = torch.mm(act, w2.t()).add_(c2)  # [T, H]
         r2 = h1 + y if masks[2] is None else torch.addcmul(h1, y, masks[2])
@@ -214,37 +189,7 @@ class _Layer(torch.autograd.Function):
         return (dx, None, None, None, None, *grads)
 
 
-class _Rows(torch.autograd.Function):
-    """table[ids], the gradient a sparse tensor over the distinct ids when `sparse`."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, table: Tensor, ids: Tensor, skip: int, sparse: bool, dtype: torch.dtype
-    ) -> Tensor:
-        distinct, inverse = torch.unique(ids, return_inverse=True)
-        ctx.save_for_backward(distinct, inverse)
-        ctx.meta = (table.shape, table.dtype, skip, sparse)
-        return table.index_select(0, distinct).to(dtype).index_select(0, inverse)  # [T, H]
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        distinct, inverse = ctx.saved_tensors
-        shape, dtype, skip, sparse = ctx.meta
-        rows = torch.zeros(len(distinct), shape[1], device=inverse.device)  # [U, H] fp32
-        rows.index_add_(0, inverse, upstream[0].float())
-        rows = rows.to(dtype).masked_fill_((distinct == skip).unsqueeze(1), 0.0)
-        if sparse:
-            grad = torch.sparse_coo_tensor(
-                distinct[None], rows, shape, is_coalesced=True, check_invariants=False
-            )
-        else:
-            grad = torch.zeros(shape, dtype=dtype, device=rows.device)
-            grad.index_copy_(0, distinct, rows)
-        return grad, None, None, None, None
-
-
 _layer: Any = _Layer.apply
-_lookup: Any = _Rows.apply
 
 
 class FastBody:
@@ -296,10 +241,10 @@ class FastBody:
         if self.before_rows is not None and training:
             self.before_rows(ids)
         skip = -1 if words.padding_idx is None else words.padding_idx
-        x = _lookup(words.weight, ids, skip, self.sparse, dtype)  # [T, H]
+        x = lookup(words.weight, ids, skip, self.sparse, dtype)  # [T, H]
         places = embed.position_embeddings
         skip = -1 if places.padding_idx is None else places.padding_idx
-        x = x + _lookup(places.weight, packing.positions, skip, False, dtype)
+        x = x + lookup(places.weight, packing.positions, skip, False, dtype)
         if token_type_ids is None:
             x = x + embed.token_type_embeddings.weight[0].to(dtype)
         else:

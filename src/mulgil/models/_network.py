@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mulgil.contracts import Network
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Head
+from mulgil.models import _checkpoints
 from mulgil.models._fastbert import FastBody, Packing, supports
+from mulgil.networks import Network
 from mulgil.optimizer import MasterAdamW
 
 HEAD_FILE = "head.safetensors"
@@ -49,6 +50,9 @@ class EncoderNetwork(Network):
         precision: "fp32" or "bf16"; training keeps fp32 masters either way.
         device: "cpu" or "cuda".
     """
+
+    tied = False
+    """Whether the embedding table is the output layer too, so that every row gets a gradient."""
 
     def __init__(self, module: Any, precision: str, device: str) -> None:
         self.module = module.to(device)
@@ -87,8 +91,8 @@ class EncoderNetwork(Network):
         transposed: list[str] = []
         prefix = next(name for name, part in self.module.named_modules() if part is self.body)
         if self._fast is not None:
-            self._fast.sparse = True
-            sparse = [f"{prefix}.embeddings.word_embeddings.weight"]
+            self._fast.sparse = not self.tied
+            sparse = [] if self.tied else [f"{prefix}.embeddings.word_embeddings.weight"]
             transposed = [f"{prefix}.{name}" for name in self._fast.transposed()]
         self._optimizer = MasterAdamW(
             self.module,
@@ -176,7 +180,7 @@ class EncoderNetwork(Network):
             table = self.body.get_input_embeddings().weight
             kept = table.data
             self.module.to(self.dtype)
-            if self._fast is not None:
+            if self._fast is not None and not self.tied:
                 table.data = kept  # rows are cast as they are read
         self.module.eval()
         with torch.inference_mode():
@@ -196,6 +200,10 @@ class EncoderNetwork(Network):
                 self._whole |= {f"classifier.{n}": p.data for n, p in head.named_parameters()}
             head.to(self.dtype)
 
+    def answers_only(self) -> None:
+        """Keep no weights but the rounded ones: it will not be saved again."""
+        self._whole = None
+
     # ------------------------------------------------------------ files
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
@@ -211,9 +219,10 @@ class EncoderNetwork(Network):
         self._whole, self._cast = {}, False
         names = list(labels)
         config = self.body.config
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: i for i, name in enumerate(names)}
-        with _quiet():
+        if names:
+            config.id2label = dict(enumerate(names))
+            config.label2id = {name: i for i, name in enumerate(names)}
+        with _checkpoints.quiet():
             (self.body if self.mean else self.module).save_pretrained(folder)
         if self.mean:
             head = self.module.classifier
@@ -225,10 +234,20 @@ class EncoderNetwork(Network):
 
 def fresh(chosen: Any, tokenizer: Any, head: Head, precision: str, device: str) -> EncoderNetwork:
     """Return a BERT of the chosen sizes with random weights."""
-    from transformers import BertConfig, BertForSequenceClassification, BertModel
+    from transformers import BertForSequenceClassification, BertModel
 
-    special = tokenizer.special_ids
-    config = BertConfig(
+    config = sizes(chosen, tokenizer, num_labels=head.outputs)
+    if head.pooling == "own" and chosen.pooling == "auto":
+        return EncoderNetwork(BertForSequenceClassification(config), precision, device)
+    body = BertModel(config, add_pooling_layer=False)
+    return EncoderNetwork(MeanPooled(body, head.outputs), precision, device)
+
+
+def sizes(chosen: Any, tokenizer: Any, **more: Any) -> Any:
+    """Return the config of a fresh BERT: the chosen sizes, the tokenizer's vocabulary."""
+    from transformers import BertConfig
+
+    return BertConfig(
         vocab_size=tokenizer.size,
         hidden_size=chosen.hidden,
         num_hidden_layers=chosen.layers,
@@ -237,13 +256,9 @@ def fresh(chosen: Any, tokenizer: Any, head: Head, precision: str, device: str) 
         max_position_embeddings=chosen.positions,
         hidden_dropout_prob=chosen.dropout,
         attention_probs_dropout_prob=chosen.dropout,
-        num_labels=head.outputs,
-        pad_token_id=special["pad"],
+        pad_token_id=tokenizer.special_ids["pad"],
+        **more,
     )
-    if head.pooling == "own" and chosen.pooling == "auto":
-        return EncoderNetwork(BertForSequenceClassification(config), precision, device)
-    body = BertModel(config, add_pooling_layer=False)
-    return EncoderNetwork(MeanPooled(body, head.outputs), precision, device)
 
 
 def pretrained(
@@ -253,8 +268,10 @@ def pretrained(
     from transformers import AutoModelForSequenceClassification
 
     if own:
-        module, info = _open(AutoModelForSequenceClassification, folder, num_labels=outputs)
-        _check(info, folder, f"{module.base_model_prefix}.")
+        module, info = _checkpoints.opened(
+            AutoModelForSequenceClassification, folder, num_labels=outputs
+        )
+        _checkpoints.whole(info, folder, f"{module.base_model_prefix}.")
         if not any(".pooler." in key for key in info["missing_keys"]):
             return EncoderNetwork(module, precision, device)
     return EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
@@ -266,14 +283,14 @@ def saved(folder: Path, outputs: int, precision: str, device: str) -> EncoderNet
     from transformers import AutoModelForSequenceClassification
 
     if not (folder / HEAD_FILE).exists():
-        module, info = _open(AutoModelForSequenceClassification, folder)
-        _check(info, folder, pooler=True)
+        module, info = _checkpoints.opened(AutoModelForSequenceClassification, folder)
+        _checkpoints.whole(info, folder, pooler=True)
         network = EncoderNetwork(module, precision, device)
     else:
         head = safetensors.torch.load_file(folder / HEAD_FILE)
         network = EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
         network.set_head(head["weight"].numpy(), head["bias"].numpy())
-    network._whole = None  # it only answers: the rounded weights are enough
+    network.answers_only()
     return network
 
 
@@ -282,57 +299,9 @@ def _body(folder: Path) -> nn.Module:
 
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     pooler = {"add_pooling_layer": False} if kind in {"bert", "roberta", "xlm-roberta"} else {}
-    opened: tuple[nn.Module, dict[str, Any]] = _open(AutoModel, folder, **pooler)
-    _check(opened[1], folder)
+    opened: tuple[nn.Module, dict[str, Any]] = _checkpoints.opened(AutoModel, folder, **pooler)
+    _checkpoints.whole(opened[1], folder)
     return opened[0]
-
-
-def _check(info: dict[str, Any], folder: Path, prefix: str = "", pooler: bool = False) -> None:
-    """Refuse a body that is not whole: transformers fills its gaps with random weights."""
-    found = {*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])}
-    if not pooler:
-        found = {name for name in found if ".pooler." not in f".{name}"}
-    lost = sorted(name for name in found if name.startswith(prefix))
-    if lost:
-        raise ModelError(
-            f"{folder.name}: its weights do not fit its config.json: {len(lost)} are missing or of"
-            f" another size, the first is {lost[0]}; get the checkpoint again"
-        )
-
-
-def _open(family: Any, folder: Path, **keywords: Any) -> tuple[Any, dict[str, Any]]:
-    """Call `from_pretrained` with the house's rules, quietly, and say clearly why it failed."""
-    try:
-        with _quiet():
-            module, info = family.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **keywords,
-            )
-    except Exception as error:  # the library raises many kinds for a damaged folder
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{folder}: cannot be opened: {type(error).__name__}: {reason}") from error
-    return module, info
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from writing bars and warnings between our lines."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:

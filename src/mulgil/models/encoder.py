@@ -9,16 +9,16 @@ data. BERT and RoBERTa run through `_fastbert`; all others run as transformers w
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Model, Network
-from mulgil.errors import ModelError
+from mulgil.contracts import Model
 from mulgil.flow import Head, Kind, Skill
+from mulgil.models import _checkpoints
+from mulgil.networks import Network
 
 
 class EncoderSettings(settings.Settings):
@@ -53,7 +53,7 @@ class Encoder(Model):
 
     Settings: ClassVar[type[settings.Settings]] = EncoderSettings
     kind: ClassVar[Kind] = "encoder"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "tokens"})
+    skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "tokens", "fill"})
     tokenizer: ClassVar[str] = "subword"
 
     def __init__(self, settings: Any) -> None:
@@ -69,8 +69,7 @@ class Encoder(Model):
         name = self.settings.pretrained
         if name is None or self._folder is not None:
             return self._folder
-        self._folder = Path(name) if Path(name).is_absolute() else _download(name)
-        _inspect(self._folder)
+        self._folder = _checkpoints.locate(name)
         return self._folder
 
     def longest(self) -> int:
@@ -78,7 +77,7 @@ class Encoder(Model):
         folder = self.source()
         if folder is None:
             return int(self.settings.positions)
-        config = _config(folder)
+        config = _checkpoints.config(folder)
         positions = int(config.get("max_position_embeddings", 512))
         shifted = config.get("model_type") in {"roberta", "xlm-roberta", "camembert"}
         return positions - (int(config.get("pad_token_id") or 0) + 1 if shifted else 0)
@@ -86,77 +85,28 @@ class Encoder(Model):
     def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
         import torch
 
-        from mulgil.models import _network
+        from mulgil.models import _language, _network
 
         torch.manual_seed(seed)
         folder = self.source()
+        if folder is not None:
+            _checkpoints.fits(folder, tokenizer.size)
+        if head.skill == "fill":
+            if folder is None:
+                return _language.fresh(self.settings, tokenizer, precision, device)
+            return _language.opened(folder, precision, device)
         if folder is None:
             return _network.fresh(self.settings, tokenizer, head, precision, device)
-        vocabulary = int(_config(folder).get("vocab_size", 0))
-        if tokenizer.size > vocabulary:
-            raise ModelError(
-                f"{folder.name}: its tokenizer has {tokenizer.size:,} tokens, its embedding table"
-                f" {vocabulary:,} rows; the two files are not of one model"
-            )
         own = head.pooling == "own" and self.settings.pooling == "auto"
         return _network.pretrained(folder, head.outputs, own, precision, device)
 
     @classmethod
     def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:
-        from mulgil.models import _network
+        from mulgil.models import _language, _network
 
-        _inspect(folder)
+        _checkpoints.inspect(folder)
+        if head.skill == "fill":
+            network = _language.opened(folder, precision, device)
+            network.answers_only()
+            return network
         return _network.saved(folder, head.outputs, precision, device)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"model.pretrained: {folder} has no config.json; give one that transformers opens"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"model.pretrained: {folder}/config.json cannot be read: {error}"
-        ) from None
-    if not isinstance(values, dict):
-        raise ModelError(f"model.pretrained: {folder}/config.json is not a model's config")
-    return values
-
-
-def _inspect(folder: Path) -> None:
-    """Refuse folders that hold code, pickled weights only, or nothing at all."""
-    if not folder.is_dir():
-        raise ModelError(f"model.pretrained: no such folder: {folder}")
-    if "auto_map" in _config(folder):
-        raise ModelError(
-            f"model.pretrained: {folder.name} wants to run code of its own (auto_map in"
-            " config.json), which is never done; use an architecture that transformers has"
-        )
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin"))
-        raise ModelError(
-            f"model.pretrained: {folder.name} has no *.safetensors"
-            + (
-                "; its .bin weights are pickled and never opened here: convert them"
-                if pickled
-                else ""
-            )
-        )
-
-
-def _download(name: str) -> Path:
-    """Fetch a checkpoint from the hub, or take it from the hub's own cache."""
-    from huggingface_hub import snapshot_download
-
-    wanted = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*"]
-    wanted += ["special_tokens_map.json", "merges.txt", "added_tokens.json", "*.model"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
-    except Exception as error:  # the hub's client raises a dozen kinds, all meaning "not here"
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f'model.pretrained: "{name}" is no local folder, and the hub did not give it'
-            f" ({type(error).__name__}: {reason})"
-        ) from error

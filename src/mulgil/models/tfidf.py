@@ -20,9 +20,10 @@ import pydantic
 import safetensors.numpy
 
 from mulgil import settings
-from mulgil.contracts import Model, Network
+from mulgil.contracts import Model
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Head, Kind, Skill
+from mulgil.networks import Network
 
 
 class TfidfSettings(settings.Settings):

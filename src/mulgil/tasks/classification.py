@@ -16,10 +16,10 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Task
+from mulgil.contracts import LabelTask
 from mulgil.errors import DataError, nearest
 from mulgil.examples import Example, TextExample
-from mulgil.flow import Array, Head, Schema, Skill
+from mulgil.flow import Array, Head, Judged, Schema, Scored, Skill
 
 
 class ClassificationSettings(settings.Settings):
@@ -45,7 +45,7 @@ class ClassificationSettings(settings.Settings):
         return clean
 
 
-class Classification(Task):
+class Classification(LabelTask):
     """Document classification."""
 
     Settings: ClassVar[type[settings.Settings]] = ClassificationSettings
@@ -139,6 +139,26 @@ class Classification(Task):
             return yes
         best: Array = probabilities.argmax(axis=1)
         return best
+
+    def judge(self, gold: Array | None, measured: Array, schema: Schema) -> Judged:
+        """Put gold answers and probabilities side by side.
+
+        Raises:
+            DataError: there are no gold answers.
+        """
+        if gold is None:
+            raise DataError("rows that are scored need labels")
+        gold = gold > 0.5 if schema.multi_label else gold
+        return Scored(gold, self.decide(measured, schema), measured, schema.labels)
+
+    def loss_of(self, gold: Array | None, measured: Array) -> float:
+        """Return the mean log loss: a row's -ln p, or its sum over labels when multi-label."""
+        if gold is None or not len(gold):
+            return 0.0
+        if gold.ndim == 2:
+            right = np.where(gold > 0.5, measured, 1 - measured)
+            return float(-np.log(right.clip(1e-12)).sum(axis=1).mean())
+        return float(-np.log(measured[np.arange(len(gold)), gold].clip(1e-12)).mean())
 
     def answer(self, probabilities: Array, schema: Schema) -> dict[str, Any]:
         shares = {

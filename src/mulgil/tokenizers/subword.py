@@ -10,30 +10,29 @@ Truncated rows and unknown tokens are counted. It costs a look at each row's spe
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
-import unicodedata
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from mulgil import hangul, settings
 from mulgil.contracts import Encoded
 from mulgil.contracts import Tokenizer as Contract
 from mulgil.errors import ModelError
-from mulgil.flow import Array
-
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""Special tokens of a tokenizer that is learnt here, ids 0 to 4."""
+from mulgil.flow import Array, Frame
+from mulgil.tokenizers import _folders, _learning
+from mulgil.tokenizers._ragged import Ragged, Windows
 
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
+
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 _PROBE = "한국어 문장입니다"
 
@@ -47,59 +46,28 @@ class SubwordSettings(settings.Settings):
     """What is learnt for a fresh model; a pretrained one brings its own."""
     vocab_size: int = pydantic.Field(8000, ge=64, le=1 << 20)
     """Size of the vocabulary that is learnt for a fresh model."""
+    byte_fallback: bool = False
+    """Spell characters that a learnt vocabulary lacks in bytes, so that none is unknown."""
+    pretrained: Annotated[str | None, settings.PATH_OR_NAME] = None
+    """Folder of a tokenizer made by `mulgil tokenizer train`; the model's own comes first."""
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TokenInputs:
-    """What a network reads: ids int64 [B, L], padded at the end, and lengths int64 [B]."""
-
-    ids: Array
-    lengths: Array
-
-
-class Ragged:
-    """Rows of token ids, one after the other in one array.
-
-    Args:
-        flat: int32 [tokens].
-        starts: int64 [rows + 1], where each row begins in `flat`.
-        pad: id that fills a batch up.
-        truncated: rows that were cut.
-        unknown: share of unknown tokens.
-    """
-
-    def __init__(
-        self, flat: Array, starts: Array, pad: int, truncated: int, unknown: float
-    ) -> None:
-        self.flat = flat
-        self.starts = starts
-        self.pad = pad
-        self.padded = True
-        self.truncated = truncated
-        self.unknown = unknown
-        self.lengths: Array = np.diff(starts)
-
-    def take(self, rows: Array, multiple: int) -> TokenInputs:
-        lengths = self.lengths[rows]  # [B]
-        width = -(-int(lengths.max(initial=1)) // multiple) * multiple
-        filled = np.arange(width) < lengths[:, None]  # [B, L]
-        ids = np.full(filled.shape, self.pad, np.int64)
-        begin = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
-        ids[filled] = self.flat[begin + np.arange(len(begin))]
-        return TokenInputs(ids, lengths)
-
-    def arrays(self) -> dict[str, Array]:
-        counts = np.array([self.truncated, self.unknown], np.float64)
-        return {"flat": self.flat, "starts": self.starts, "counts": counts}
-
-    def __len__(self) -> int:
-        return len(self.lengths)
+    @pydantic.model_validator(mode="after")
+    def _spells(self) -> SubwordSettings:
+        if self.byte_fallback and self.algorithm == "wordpiece":
+            raise ValueError('byte_fallback needs algorithm "bpe" or "unigram", not "wordpiece"')
+        if self.byte_fallback and self.vocab_size < 512:
+            raise ValueError(f"byte_fallback needs vocab_size 512 or more, not {self.vocab_size}")
+        return self
 
 
 class Subword(Contract):
     """A `tokenizers` pipeline with the house's rules around it."""
 
     Settings: ClassVar[type[settings.Settings]] = SubwordSettings
+    name: ClassVar[str] = "subword"
+    """Which plug-in opens the folder again."""
+    fills: ClassVar[bool] = True
+    """Whether texts that give fewer pieces than `vocab_size` are worth a note."""
 
     def __init__(self, backend: tokenizers.Tokenizer, files: Any, max_length: int) -> None:
         self.backend = backend
@@ -109,7 +77,8 @@ class Subword(Contract):
         self.unknown = files.unk_token_id
         backend.encode_special_tokens = True  # "[SEP]" in a text is text
         roles = (getattr(files, f"{role}_token_id", None) for role in _ROLES)
-        self._special = {*files.all_special_ids} - {self.unknown} | {*roles} - {None}
+        known = {*files.all_special_ids} - {self.unknown} | {*roles} - {None}
+        self._special: set[int] = {number for number in known if number is not None}
         if self.unknown in self._special:
             self.unknown = None  # it is another role's token, and nothing is unknown to bytes
         self._frame = sum(number in self._special for number in backend.encode("").ids)
@@ -124,21 +93,36 @@ class Subword(Contract):
         Raises:
             ModelError: the folder has no tokenizer that can be opened, or it fits no vocabulary.
         """
+        if source is None and settings.pretrained:
+            source = _folders.trained(settings.pretrained)
         if source is not None:
             return cls._open(source, settings.max_length)
-        backend = _learn(texts, settings)
-        files = _wrap(backend, settings.max_length)
-        return cls(backend, files, settings.max_length)
+        backend = cls._learn(settings, texts)
+        made = cls(backend, _learning.wrap(backend, settings.max_length), settings.max_length)
+        if cls.fills and made.size < settings.vocab_size:
+            made.notes += (
+                f"the texts support a vocabulary of {made.size:,}, not {settings.vocab_size:,}"
+                " (tokenizer.vocab_size)",
+            )
+        return made
+
+    @classmethod
+    def _learn(cls, settings: Any, texts: Iterable[str]) -> tokenizers.Tokenizer:
+        """Learn a vocabulary from texts in any form."""
+        return _learning.learn(
+            texts, settings.algorithm, settings.vocab_size, settings.byte_fallback
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Subword:
-        values = json.loads((folder / "mulgil_tokenizer.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / _folders.RULES).read_text(encoding="utf-8"))
         return cls._open(folder, int(values["max_length"]))
 
     @classmethod
     def _open(cls, folder: Path, max_length: int) -> Subword:
         from transformers import AutoTokenizer
 
+        _folders.refuse_other(folder, cls.name)
         try:
             files = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True)
             backend = files.backend_tokenizer
@@ -162,6 +146,11 @@ class Subword(Contract):
         return 1 + max(self.backend.get_vocab(with_added_tokens=True).values())
 
     @property
+    def lossless(self) -> bool:
+        """Whether decoding is promised to give every text back, in NFC."""
+        return _learning.lossless(self.backend)
+
+    @property
     def special_ids(self) -> dict[str, int]:
         """Ids of the special tokens by role, as a fresh model's config wants them."""
         found = {role: getattr(self._files, f"{role}_token_id", None) for role in (*_ROLES, "unk")}
@@ -169,7 +158,7 @@ class Subword(Contract):
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         clean = [hangul.normalise(text) for text in texts]
-        encodings = self.backend.encode_batch_fast(clean)
+        encodings = self.backend.encode_batch_fast(self._parted(clean))
         rows = [encoding.ids for encoding in encodings]
         for i in self._forged(rows):
             rows[i] = [number for number, _ in self._plain(clean[i])]
@@ -184,6 +173,108 @@ class Subword(Contract):
     def revive(self, arrays: dict[str, Array]) -> Encoded:
         truncated, unknown = arrays["counts"]
         return Ragged(arrays["flat"], arrays["starts"], self.pad, int(truncated), float(unknown))
+
+    def windows(self, texts: Iterable[Sequence[str]], frame: Frame) -> Iterator[dict[str, Array]]:
+        left, right = self.ends()
+        room = self.max_length - 2
+        self.backend.no_truncation()
+        try:
+            for chunk in texts:
+                yield self._windows(
+                    [hangul.normalise(text) for text in chunk], left, right, room, frame
+                )
+        finally:
+            self.backend.enable_truncation(self.max_length)
+
+    def framed(self, arrays: Mapping[str, Array]) -> Encoded:
+        return Windows(arrays, self.pad)
+
+    def _windows(
+        self, texts: list[str], left: int, right: int, room: int, frame: Frame
+    ) -> dict[str, Array]:
+        """Return the arrays of these texts' windows; owners count from the chunk's first text."""
+        parted = self._parted(texts)
+        rows = [e.ids for e in self.backend.encode_batch_fast(parted, add_special_tokens=False)]
+        special = self._special.__contains__
+        for i, ids in enumerate(rows):
+            if any(map(special, ids)):
+                rows[i] = [n for n, span in self._plain(texts[i]) if span != (0, 0)]
+        tokens, lengths, owners, sizes = [], [], [], []
+        lost = 0
+        for owner, (text, ids) in enumerate(zip(texts, rows, strict=True)):
+            count = -(-len(ids) // room)
+            whole, told = len(text.encode("utf-8", "surrogatepass")), 0
+            for number in range(count):
+                part = ids[number * room : (number + 1) * room]
+                ends = frame == "sentence" or number == count - 1
+                tokens += [left, *part, *([right] if ends else [])]
+                lengths.append(len(part) + 1 + ends)
+                owners.append(owner)
+                share = whole * min((number + 1) * room, len(ids)) // len(ids)
+                sizes.append(share - told)
+                told = share
+            lost += sum(n == self.unknown for n in ids) if self.unknown is not None else 0
+        return {
+            "tokens": np.array(tokens, np.int32),
+            "lengths": np.array(lengths, np.int32),
+            "owners": np.array(owners, np.int64),
+            "bytes": np.array(sizes, np.int32),
+            "lost": np.array([lost], np.int64),
+            "texts": np.array([len(texts)], np.int64),
+        }
+
+    def ends(self) -> tuple[int, int]:
+        """Return the ids that stand at the beginning and at the end of a window.
+
+        Raises:
+            ModelError: the tokenizer has neither of them.
+        """
+        roles = self.special_ids
+        right = roles.get("sep", roles.get("eos", roles.get("bos")))
+        left = roles.get("cls", roles.get("bos", right))
+        if left is None or right is None:
+            raise ModelError(
+                "tokenizer: has no token for the beginning or the end of a text (cls, bos, sep or"
+                " eos), which a language model needs; set one in its files"
+            )
+        return left, right
+
+    def pieces(self) -> list[str]:
+        """Return the vocabulary's pieces by id, as the tokenizer's file has them; "" for gaps."""
+        found = [""] * self.size
+        for piece, number in self.backend.get_vocab(with_added_tokens=True).items():
+            found[number] = piece
+        return found
+
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of a whole text, without special tokens and without a limit."""
+        left_out = self._special
+        self.backend.no_truncation()
+        found = self.backend.encode(text, add_special_tokens=False).ids
+        self.backend.enable_truncation(self.max_length)
+        if left_out.isdisjoint(found):
+            return list(found)
+        return [number for number, span in self._plain(text) if span != (0, 0)]
+
+    def byte_lengths(self) -> Array:
+        """Return float64 [V], the bytes in UTF-8 that each piece stands for; 0 for special ones.
+
+        A mark for the space before a word counts as that space, marks for "goes on" as nothing.
+        """
+        plain = type(self.backend.decoder).__name__ == "ByteLevel"  # a letter stands for a byte
+        size = len if plain else _bytes_of
+        sizes = np.array([size(piece) for piece in self.pieces()], np.float64)
+        sizes[[*self._special]] = 0.0
+        return sizes
+
+    def begins(self) -> Array:
+        """Return bool [V], whether a piece begins a word: all do that do not go on with one."""
+        found = self.pieces()
+        if any(piece.startswith("##") for piece in found):
+            marks = [not piece.startswith("##") for piece in found]
+        else:
+            marks = [piece[:1] in {"▁", "Ġ"} or not piece[:1].isalnum() for piece in found]
+        return np.array(marks, np.bool_)
 
     def offsets(self, text: str) -> list[tuple[int, tuple[int, int]]]:
         """Return (id, (start, end)) of each token; the span is in the user's own `text`.
@@ -209,10 +300,21 @@ class Subword(Contract):
         self.backend.no_truncation()  # the limit is ours: plain transformers finds none in the file
         self._files.save_pretrained(folder)
         self.backend.enable_truncation(self.max_length)
-        (folder / "mulgil_tokenizer.json").write_text(
-            json.dumps({"tokenizer": "subword", "max_length": self.max_length}) + "\n",
-            encoding="utf-8",
-        )
+        rules = {"tokenizer": self.name, "max_length": self.max_length, **self._more()}
+        (folder / _folders.RULES).write_text(json.dumps(rules) + "\n", encoding="utf-8")
+
+    def _more(self) -> dict[str, Any]:
+        """Return what else a saved folder tells of this kind of tokenizer."""
+        return {}
+
+    def _parted(self, texts: Sequence[str]) -> Sequence[str]:
+        """Return composed texts as the backend shall see them; a hook for what parts them first."""
+        return texts
+
+    def _traced(self, text: str) -> Iterable[tuple[int, int, tuple[int, int]]]:
+        """Return (id, whether the template added it, span in `text`) of each token."""
+        encoding = self.backend.encode(text)
+        return zip(encoding.ids, encoding.special_tokens_mask, encoding.offsets, strict=True)
 
     def _forged(self, rows: Sequence[Sequence[int]]) -> list[int]:
         """Return the rows whose own text gave a special id."""
@@ -232,11 +334,8 @@ class Subword(Contract):
         breaks: set[int] = set()
         while True:
             broken, places = _broken(text, breaks)
-            encoding = self.backend.encode(broken)
             found, fresh = [], set()
-            for number, mask, (start, end) in zip(
-                encoding.ids, encoding.special_tokens_mask, encoding.offsets, strict=True
-            ):
+            for number, mask, (start, end) in self._traced(broken):
                 if not mask and number in self._special:
                     inside = {*places[start + 1 : end]} - {places[start], places[end]}
                     fresh |= {min(inside - breaks, default=-1)}
@@ -246,6 +345,14 @@ class Subword(Contract):
             if not fresh:
                 return [(number, span) for number, span in found if number is not None]
             breaks |= fresh
+
+
+def _bytes_of(piece: str) -> int:
+    """Return the bytes that a piece of any of the usual vocabularies stands for."""
+    if _BYTE.fullmatch(piece):
+        return 1
+    plain = piece.removeprefix("##").replace("▁", " ").replace("Ġ", " ")
+    return len(plain.encode("utf-8", "surrogatepass"))
 
 
 def _broken(text: str, breaks: Iterable[int]) -> tuple[str, list[int]]:
@@ -270,111 +377,3 @@ def _notes(backend: tokenizers.Tokenizer) -> tuple[str, ...]:
             " its weights were trained so, a cased checkpoint would serve Korean better",
         )
     return ()
-
-
-def _learn(texts: Iterable[str], chosen: SubwordSettings) -> tokenizers.Tokenizer:
-    """Learn a vocabulary; Hangul stays whole, unknown characters become [UNK].
-
-    The same texts give the same vocabulary, which the library's own trainers of WordPiece and
-    Unigram do not: they go through hash tables in another order each time.
-
-    Raises:
-        ModelError: the texts cannot fill a vocabulary, or need a larger one.
-    """
-    clean = (hangul.normalise(text) for text in texts)
-    common: dict[str, Any] = {
-        "vocab_size": chosen.vocab_size,
-        "special_tokens": list(SPECIALS),
-        "show_progress": False,
-    }
-    unigram = chosen.algorithm == "unigram"
-    trainer: Any = (
-        trainers.UnigramTrainer(**common, unk_token="[UNK]")
-        if unigram
-        else trainers.BpeTrainer(**common)
-    )
-    backend = tokenizers.Tokenizer(models.Unigram() if unigram else models.BPE(unk_token="[UNK]"))
-    backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    backend.decoder = decoders.Metaspace()
-    if chosen.algorithm == "wordpiece":
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(split=False)]
-        )
-    try:
-        backend.train_from_iterator(clean, trainer)
-    except Exception as error:  # the library raises plain exceptions
-        raise ModelError(
-            f"tokenizer: no vocabulary of {chosen.vocab_size:,} can be learnt from the training"
-            f" rows ({error}); change tokenizer.vocab_size, or give more rows"
-        ) from error
-    if unigram:
-        _settle(backend)
-    elif chosen.algorithm == "wordpiece":
-        pieces = _wordpieces(backend, chosen.vocab_size)
-        backend.model = models.WordPiece(
-            {piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"
-        )
-        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        backend.decoder = decoders.WordPiece()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    return backend
-
-
-def _wordpieces(backend: tokenizers.Tokenizer, size: int) -> list[str]:
-    """Return WordPieces of what BPE learnt, in whose words "▁" marks the start.
-
-    Every character is there at the start of a word and, but for punctuation, within one, because
-    one missing piece makes a whole word unknown; the rest is merges, in the order of learning.
-    """
-    learnt = backend.get_vocab()
-    found = sorted((piece for piece in learnt if piece not in SPECIALS), key=lambda p: learnt[p])
-    plain = [piece[1:] if piece.startswith("▁") else f"##{piece}" for piece in found]
-    letters = sorted({letter for piece in found for letter in piece} - {"▁"})
-    single = [
-        piece
-        for letter in letters
-        for piece in ([letter] if _stands_alone(letter) else [letter, f"##{letter}"])
-    ]
-    known = {"", "##", *single}
-    merged = [piece for piece in plain if piece not in known]
-    return [*SPECIALS, *single, *merged[: max(size - len(SPECIALS) - len(single), 0)]]
-
-
-def _stands_alone(letter: str) -> bool:
-    """Say whether BERT's words never hold this character beside another."""
-    return unicodedata.category(letter)[0] == "P" or (letter.isascii() and not letter.isalnum())
-
-
-def _settle(backend: tokenizers.Tokenizer) -> None:
-    """Take the chance out of a learnt Unigram model: the order of pieces and their last digits.
-
-    The trainer gives characters that it had lost the lowest score and 0.0001 more for each, in
-    any order; here they have the lowest.
-    """
-    rules = json.loads(backend.to_str())["model"]
-    scored = {piece: score for piece, score in rules["vocab"] if piece not in SPECIALS}
-    lowest = min(scored.values(), default=0.0)
-    lost = lowest + 0.0001 * sum(len(piece) == 1 for piece in scored)
-    final = {
-        piece: round(lowest if len(piece) == 1 and score <= lost else score, 6)
-        for piece, score in scored.items()
-    }
-    pieces = sorted(final.items(), key=lambda item: (-item[1], item[0]))
-    backend.model = models.Unigram([*((name, 0.0) for name in SPECIALS), *pieces], unk_id=1)
-
-
-def _wrap(backend: tokenizers.Tokenizer, max_length: int) -> Any:
-    """Return a transformers tokenizer around a learnt one."""
-    from transformers import PreTrainedTokenizerFast
-
-    roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_max_length=max_length,
-        **dict(zip(roles, SPECIALS, strict=True)),
-    )

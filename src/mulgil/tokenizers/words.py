@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -29,21 +29,24 @@ class WordSettings(settings.Settings):
 class Strings:
     """Rows that stay strings; takes the place of token ids for models that count n-grams."""
 
+    width: Literal["longest", "sum", "none"] = "none"
+    owners: Array | None = None
+
     def __init__(self, texts: list[str]) -> None:
-        self.texts = texts
+        self._rows = texts
+        self.texts = len(texts)
         self.lengths: Array = np.array([len(text) for text in texts], np.int64)
-        self.padded = False
         self.truncated = 0
         self.unknown = 0.0
 
     def take(self, rows: Array, multiple: int) -> Any:
-        return [self.texts[i] for i in rows]
+        return [self._rows[i] for i in rows]
 
     def arrays(self) -> None:
         return None
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return self.texts
 
 
 class Words(Tokenizer):

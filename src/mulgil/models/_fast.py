@@ -1,0 +1,73 @@
+"""What the fast bodies share: products with the bias inside, joined weights, looked-up rows.
+
+Chosen: one private torch operator adds the bias within the product, for weights stored either way
+round; elsewhere, and where a torch lacks it, `addmm` does the same. It costs a look at each torch
+release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_FUSED: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """[T, K] @ [N, K].T + [N]."""
+    if x.dtype is torch.bfloat16 and x.device.type == "cpu" and _FUSED is not None:
+        out: Tensor = _FUSED(x, weight, bias, "none", [], "")  # the bias costs no pass of its own
+        return out
+    return torch.addmm(bias, x, weight.t())
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenation along dim 0, without a copy where the parts already lie side by side."""
+    head = parts[0]
+    at = head.storage_offset()
+    base = head.untyped_storage().data_ptr()
+    for part in parts:
+        if (
+            not part.is_contiguous()
+            or part.untyped_storage().data_ptr() != base
+            or part.storage_offset() != at
+        ):
+            return torch.cat(list(parts))
+        at += part.numel()
+    rows = sum(part.shape[0] for part in parts)
+    return head.as_strided((rows, *head.shape[1:]), head.stride(), head.storage_offset())
+
+
+class _Rows(torch.autograd.Function):
+    """table[ids], the gradient a sparse tensor over the distinct ids when `sparse`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, table: Tensor, ids: Tensor, skip: int, sparse: bool, dtype: torch.dtype
+    ) -> Tensor:
+        distinct, inverse = torch.unique(ids, return_inverse=True)
+        ctx.save_for_backward(distinct, inverse)
+        ctx.meta = (table.shape, table.dtype, skip, sparse)
+        return table.index_select(0, distinct).to(dtype).index_select(0, inverse)  # [T, H]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        distinct, inverse = ctx.saved_tensors
+        shape, dtype, skip, sparse = ctx.meta
+        rows = torch.zeros(len(distinct), shape[1], device=inverse.device)  # [U, H] fp32
+        rows.index_add_(0, inverse, upstream[0].float())
+        rows = rows.to(dtype).masked_fill_((distinct == skip).unsqueeze(1), 0.0)
+        if sparse:
+            grad = torch.sparse_coo_tensor(
+                distinct[None], rows, shape, is_coalesced=True, check_invariants=False
+            )
+        else:
+            grad = torch.zeros(shape, dtype=dtype, device=rows.device)
+            grad.index_copy_(0, distinct, rows)
+        return grad, None, None, None, None
+
+
+lookup: Any = _Rows.apply

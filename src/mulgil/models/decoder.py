@@ -1,0 +1,128 @@
+"""Decoders (GPT-2, Llama and their kin): a hub id, a local folder, or fresh from sizes.
+
+Chosen: whatever transformers opens as a causal language model, with the vocabulary that it
+brings; a fresh model is a GPT-2, whose table of tokens is also its output layer. Only safetensors
+are read, and a config that names code of its own is refused: a model's files are data. A model
+that reads both ways is refused before the work: its likelihoods would be no likelihoods. GPT-2
+runs through `_fastgpt`; all others run as transformers wrote them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import pydantic
+
+from mulgil import settings
+from mulgil.contracts import Model
+from mulgil.errors import ModelError
+from mulgil.flow import Head, Kind, Skill
+from mulgil.models import _checkpoints
+from mulgil.networks import Network
+
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
+
+
+class DecoderSettings(settings.Settings):
+    """Settings of the decoder family; the sizes are for a fresh model only."""
+
+    pretrained: Annotated[str | None, settings.PATH_OR_NAME] = None
+    """Hub id or local folder; without it the model is fresh, of the sizes below."""
+    hidden: int = pydantic.Field(256, ge=8, le=8192)
+    """Fresh: width of a token's vector."""
+    layers: int = pydantic.Field(4, ge=1, le=96)
+    """Fresh: number of layers."""
+    heads: int = pydantic.Field(4, ge=1, le=128)
+    """Fresh: attention heads; they must divide `hidden`."""
+    intermediate: int | None = pydantic.Field(None, ge=8, le=65536)
+    """Fresh: width of the feed-forward layer; 4 x hidden by default."""
+    positions: int = pydantic.Field(512, ge=8, le=1 << 16)
+    """Fresh: longest row."""
+    dropout: float = pydantic.Field(0.1, ge=0, lt=1)
+    """Fresh: dropout of hidden states and attention."""
+
+    @pydantic.model_validator(mode="after")
+    def _divides(self) -> DecoderSettings:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} must be a multiple of heads {self.heads}")
+        return self
+
+
+class Decoder(Model):
+    """The family."""
+
+    Settings: ClassVar[type[settings.Settings]] = DecoderSettings
+    kind: ClassVar[Kind] = "decoder"
+    skills: ClassVar[frozenset[Skill]] = frozenset({"score", "generate"})
+    tokenizer: ClassVar[str] = "subword"
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self._folder: Path | None = None
+
+    def source(self) -> Path | None:
+        """Return the checkpoint's folder, downloaded when it is a hub id.
+
+        Raises:
+            ModelError: it cannot be found or reached, holds no safetensors, or is of another
+                family.
+        """
+        name = self.settings.pretrained
+        if name is None or self._folder is not None:
+            return self._folder
+        folder = _checkpoints.locate(name)
+        _one_way(folder)
+        self._folder = folder
+        return folder
+
+    def longest(self) -> int | None:
+        """Return the longest row in tokens that the positions of the model allow."""
+        folder = self.source()
+        if folder is None:
+            return int(self.settings.positions)
+        config = _checkpoints.config(folder)
+        values = (config.get(name) for name in _LENGTHS)
+        return next((value for value in values if isinstance(value, int)), None)
+
+    def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
+        import torch
+
+        from mulgil.models import _decoding
+
+        torch.manual_seed(seed)
+        folder = self.source()
+        if folder is None:
+            return _decoding.fresh(self.settings, tokenizer, precision, device)
+        _checkpoints.fits(folder, tokenizer.size)
+        return _decoding.pretrained(folder, precision, device)
+
+    @classmethod
+    def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:
+        from mulgil.models import _decoding
+
+        _checkpoints.inspect(folder)
+        return _decoding.saved(folder, precision, device)
+
+
+def _one_way(folder: Path) -> None:
+    """Refuse an architecture that does not read one way; an unknown one fails when it is opened."""
+    from transformers.models.auto import configuration_auto, modeling_auto
+
+    config = _checkpoints.config(folder)
+    kind = config.get("model_type")
+    if kind not in configuration_auto.CONFIG_MAPPING_NAMES:
+        return
+    both = kind in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    if both or config.get("is_encoder_decoder"):
+        raise ModelError(
+            f"model.pretrained: {folder.name} is of type {kind}, an encoder with a decoder; model"
+            ' "decoder" takes causal language models alone, such as gpt2 or llama'
+        )
+    causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if not causal or (masked and not config.get("is_decoder")):
+        raise ModelError(
+            f"model.pretrained: {folder.name} is of type {kind}, which is no causal language"
+            ' model; use model.name = "encoder"'
+        )

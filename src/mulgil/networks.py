@@ -1,0 +1,131 @@
+"""Networks and learners: what the steps build, and what each of them promises.
+
+    Model.build -> Network (LanguageNetwork)          Method.learner -> Learner (Solved, Stepped)
+
+Chosen: there are only two ways to learn, at once from all rows or by gradient steps; a network
+learns nothing by itself, and knows no files but those that it saves. Only numpy arrays pass
+between rooms, but for the loss that a network hands to a learner, which is a torch scalar.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mulgil.flow import Array, Batch, Blanks, Sampling
+
+
+class Network(ABC):
+    """A model that is built: from inputs to scores. It learns nothing by itself."""
+
+    @abstractmethod
+    def features(self, inputs: Any) -> Any:
+        """Return one feature vector a row: float32 [B, width], dense or a scipy CSR matrix."""
+
+    def first_features(self, inputs: Sequence[Any]) -> list[Any]:
+        """Return the features of all training inputs; learns first what they depend on."""
+        return [self.features(batch) for batch in inputs]
+
+    @abstractmethod
+    def set_head(self, weight: Array, bias: Array) -> None:
+        """Put a solved linear head on the features: weight [outputs, width], bias [outputs]."""
+
+    @abstractmethod
+    def scores(self, inputs: Any) -> Array:
+        """Return float32 [B, outputs]; dropout is off, nothing is recorded for gradients."""
+
+    @abstractmethod
+    def save(self, folder: Path, labels: Sequence[str]) -> None:
+        """Write config and weights into the run's `model/` folder, in the Hugging Face layout."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of scores a row."""
+
+    @property
+    @abstractmethod
+    def parameters_total(self) -> int:
+        """Number of weights."""
+
+
+class LanguageNetwork(Network):
+    """A network with its vocabulary in front: it says how likely tokens are."""
+
+    @abstractmethod
+    def loss(self, inputs: Blanks) -> Any:
+        """Return the sum of -ln p over all tokens asked for, a float32 torch scalar with gradients.
+
+        Only the places that are asked for pass through the vocabulary.
+        """
+
+    @abstractmethod
+    def nats(self, inputs: Blanks) -> tuple[Array, Array]:
+        """Return (-ln p float64, whether it is the likeliest, bool), both [asked], row after row.
+
+        Dropout is off, nothing is recorded for gradients.
+        """
+
+    def distributions(self, inputs: Blanks) -> Array:
+        """Return float32 [asked, vocabulary], ln p of every token at the places asked for."""
+        raise NotImplementedError(type(self).__name__)
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, stops: Sequence[int]
+    ) -> list[tuple[list[int], list[float]]]:
+        """Continue each prompt: (new tokens, ln p of each under the model itself).
+
+        Args:
+            prompts: token ids, at least one each, of any length.
+            sampling: how to draw.
+            stops: ids that end a text; the one that ended it is the last token.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+
+class Learner(ABC):
+    """A network that can learn, one way or the other."""
+
+    network: Network
+
+    @property
+    @abstractmethod
+    def trainable(self) -> int:
+        """Number of weights that learn."""
+
+
+class Solved(Learner):
+    """Learns at once, from all rows."""
+
+    @abstractmethod
+    def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
+        """Learn; return figures for the journal."""
+
+
+class Stepped(Learner):
+    """Learns by gradient steps. The loop owns the order; this owns numbers and their state."""
+
+    @abstractmethod
+    def backward(self, batch: Batch) -> tuple[float, float]:
+        """Add the gradient of the summed loss; return (summed loss, weight of the batch)."""
+
+    @abstractmethod
+    def update(self, learning_rate: float, clip: float, weight: float) -> float:
+        """Divide gradients by `weight`, clip, step, clear; return the norm before clipping.
+
+        When the norm is NaN or infinite nothing is changed.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """Return everything that a bit-identical continuation needs, random numbers included."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Array]) -> None:
+        """Take a state back."""
+
+    @abstractmethod
+    def seed(self, seed: int) -> None:
+        """Set every random number generator that the steps draw from."""

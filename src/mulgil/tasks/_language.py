@@ -1,0 +1,49 @@
+"""What every language task shares: rows are passages without labels, figures are likelihoods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from mulgil.contracts import LanguageTask
+from mulgil.errors import DataError
+from mulgil.examples import Example, PassageExample
+from mulgil.flow import Array, Head, Judged, Likelihood, Schema
+
+
+class _LanguageTask(LanguageTask):
+    """Reads passages; measures nats, tokens, right ones and bytes."""
+
+    shape: ClassVar[str] = "passage"
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "bits-per-byte", "token-accuracy")
+
+    def schema(self, train: Sequence[Example]) -> Schema:
+        return Schema(self.shape, ())
+
+    def problem(self, row: Example, schema: Schema) -> str | None:
+        return None
+
+    def text(self, row: Example) -> str:
+        if not isinstance(row, PassageExample):
+            raise DataError(
+                f"{row.id}: a language task reads rows of shape passage, not {row.shape}"
+            )
+        return row.text
+
+    def head(self, schema: Schema) -> Head:
+        (skill,) = self.needs
+        return Head(skill, 0)
+
+    def judge(self, gold: Array | None, measured: Array, schema: Schema) -> Judged:
+        return Likelihood(*measured.T)
+
+    def loss_of(self, gold: Array | None, measured: Array) -> float:
+        nats, tokens, *_ = measured.sum(0)
+        return float(nats / tokens) if tokens else 0.0
+
+
+def special_ids(tokenizer: Any) -> Array:
+    """Return the ids that are never asked for."""
+    import numpy as np
+
+    return np.array(sorted({*tokenizer.special_ids.values()}), np.int64)
