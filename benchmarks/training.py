@@ -30,7 +30,6 @@ import math
 import os
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,8 +44,9 @@ import transformers
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BertConfig, BertModel, Trainer, TrainingArguments
+from transformers import BertConfig, BertModel
 
+from _compare import interleaved, ratios, shown, train
 from mulgil.models._fastbert import FastBody
 from mulgil.optimizer import MasterAdamW
 
@@ -142,20 +142,6 @@ class Job:
         return ([self.rows[row] for row in batch] for batch in found[:steps])
 
 
-class Clock(transformers.TrainerCallback):  # type: ignore[misc]
-    """Seconds between the end of step `warm` and the end of training."""
-
-    def __init__(self, warm: int) -> None:
-        self.warm, self.begin, self.end = warm, 0.0, 0.0
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.warm:
-            self.begin = time.perf_counter()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.end = time.perf_counter()
-
-
 def run_trainer(
     job: Job,
     model: Classifier,
@@ -167,29 +153,17 @@ def run_trainer(
     **settings: Any,
 ) -> float:
     """Seconds that Trainer takes for `steps` steps after `warm` steps."""
-    clock = Clock(warm)
-    arguments = TrainingArguments(
-        output_dir=tempfile.mkdtemp(prefix="mulgil-training-"),
+    return train(
+        model,
+        [{"input_ids": ids, "labels": label} for ids, label in job.rows],
+        lambda rows: job.collate(rows, multiple, length),
+        steps,
+        warm,
         per_device_train_batch_size=ROWS,
-        max_steps=warm + steps,
         learning_rate=RATE,
         seed=seed,
-        use_cpu=True,
-        report_to=[],
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-        remove_unused_columns=False,
         **settings,
-    )
-    Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=[{"input_ids": ids, "labels": label} for ids, label in job.rows],
-        callbacks=[clock],
-        data_collator=lambda rows: job.collate(rows, multiple, length),
-    ).train()
-    return clock.end - clock.begin
+    ).seconds
 
 
 def run_loop(job: Job, model: Classifier, steps: int, warm: int, seed: int) -> float:
@@ -276,22 +250,22 @@ def read(path: Path, split: str, count: int, tokenizer: Tokenizer, vocabulary: i
 
 def speed(job: Job, args: argparse.Namespace) -> dict[str, Any]:
     """Samples/s of every way, round by round."""
-    chosen = {name: RUNS[name] for name in args.ways.split(",")}
-    rounds: dict[str, list[float]] = {name: [] for name in chosen}
-    for number in range(args.rounds):
-        for name, run in chosen.items():
-            steps = args.steps if name in ("loop", "ours") else max(4, args.steps // 3)
-            seconds = run(job, job.build(), steps, args.warm, number)
-            rounds[name].append(steps * ROWS / seconds)
-            print(f"round {number + 1} {name:8} {rounds[name][-1]:8.1f} samples/s", flush=True)
+    chosen = args.ways.split(",")
+
+    def timed(name: str) -> Callable[[int], float]:
+        steps = args.steps if name in ("loop", "ours") else max(4, args.steps // 3)
+        run = RUNS[name]
+        return lambda number: steps * ROWS / run(job, job.build(), steps, args.warm, number)
+
+    say = functools.partial(print, flush=True)
+    rounds = interleaved({name: timed(name) for name in chosen}, args.rounds, "samples/s", say)
     out: dict[str, Any] = {"samples_per_second": rounds}
     for name, found in rounds.items():
         line = f"{name:8} {statistics.median(found):8.1f} samples/s"
         if "ours" in rounds:
-            ratios = [o / f for o, f in zip(rounds["ours"], found, strict=True)]
-            line += f"   ours is {statistics.median(ratios):5.2f} x"
-            line += f"  ({min(ratios):.2f} to {max(ratios):.2f})"
-            out.setdefault("ratio_of_ours", {})[name] = statistics.median(ratios)
+            ratio = ratios(rounds["ours"], found)
+            line += f"   ours is {shown(ratio)}"
+            out.setdefault("ratio_of_ours", {})[name] = ratio["median"]
         print(line)
     return out
 
@@ -303,15 +277,8 @@ def shares(job: Job, steps: int) -> dict[str, float]:
     for batch in rows[:steps]:
         ours.step(batch)
     inner = ours.optimizer.step
-    names = {
-        "aten::mm",
-        "aten::bmm",
-        "aten::addmm",
-        "aten::addmm_",
-        "aten::baddbmm",
-        "aten::baddbmm_",
-        "mkldnn::_linear_pointwise",
-    }
+    kinds = ("mm", "bmm", "addmm", "addmm_", "baddbmm", "baddbmm_")
+    names = {f"aten::{kind}" for kind in kinds} | {"mkldnn::_linear_pointwise"}
 
     def marked(*args: Any) -> float:
         with torch.profiler.record_function("optimizer"):

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from mulgil import statistics
-from mulgil.flow import Scored
+from mulgil.flow import Likelihood, Scored
 from mulgil.metrics.accuracy import Accuracy
+from mulgil.metrics.bits_per_byte import BitsPerByte
 from mulgil.metrics.confusion import Confusion
 from mulgil.metrics.ece import Ece
+from mulgil.metrics.loss import Loss
 from mulgil.metrics.macro_f1 import MacroF1
 from mulgil.metrics.per_class import PerClass
+from mulgil.metrics.perplexity import Perplexity
+from mulgil.metrics.token_accuracy import TokenAccuracy
 
 TWO = ("부정", "긍정")
 SEVENTEEN = (
@@ -115,6 +119,33 @@ def make_run(
     return folder
 
 
+def make_language_run(
+    folder: Path,
+    task: str = "masked-lm",
+    rows: int = 400,
+    *,
+    finished: bool = True,
+    texts: tuple[str, ...] = (),
+    seed: int = 7,
+) -> Path:
+    """Write the run folder of a pretraining; the first rows get `texts` and are hard."""
+    draw = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions = [
+        _likelihood(draw, i, task, texts[i] if i < len(texts) else "") for i in range(rows)
+    ]
+    write_lines(folder / "predictions.jsonl", predictions)
+    write_lines(folder / "journal.jsonl", _language_journal(draw))
+    recipe = RECIPE.format(name=folder.name).replace("classification", task)
+    (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
+    schema = {"shape": "passage", "labels": [], "multi_label": False, "threshold": 0.5}
+    write_object(folder / "schema.json", schema)
+    write_object(folder / "provenance.json", PROVENANCE)
+    if finished:
+        write_object(folder / "result.json", _language_result(folder.name, task, predictions))
+    return folder
+
+
 def write_object(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=True, indent=1), encoding="utf-8")
 
@@ -206,22 +237,13 @@ def _result(
 ) -> dict[str, Any]:
     scored = scored_rows(labels, predictions)
     rows = len(predictions)
-    metrics = {
+    metrics: dict[str, Any] = {
         "accuracy": Accuracy(),
         "macro-f1": MacroF1(),
         "ece": Ece(),
         "per-class": PerClass(),
         "confusion": Confusion(),
     }
-    figures: dict[str, Any] = {}
-    for key, metric in metrics.items() if rows else ():
-        whole = statistics.bootstrap(
-            lambda taken, metric=metric: metric.compute(scored.take(taken)),
-            rows,
-            seed=7,
-            resamples=60,
-        )
-        figures[key] = {k: v.as_dict() for k, v in whole.items()}
     return {
         "format": 1,
         "name": name,
@@ -238,7 +260,7 @@ def _result(
         "multi_label": multi_label,
         "n": rows,
         "interval": f"95% bias-corrected bootstrap over {rows:,} test rows, 60 resamples, seed 7",
-        "metrics": figures,
+        "metrics": _figures(metrics, scored),
         "valid": {"accuracy": 0.8713},
         "rows": {"train": 12_800, "valid": 1_280, "test": rows, "rejected": 3},
         "overlap": {"train-test exact": 11, "train-valid exact": 0},
@@ -251,6 +273,111 @@ def _result(
             "rows_per_second": 409.6,
         },
         "notes": ["train.csv was read as utf-8, separated by tabs.", "3 rows have no text."],
+        "finished": "2026-11-23T05:00:00Z",
+    }
+
+
+def _figures(metrics: dict[str, Any], judged: Any) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for key, metric in metrics.items() if len(judged) else ():
+        whole = statistics.bootstrap(
+            lambda taken, metric=metric: metric.compute(judged.take(taken)),
+            len(judged),
+            seed=7,
+            resamples=60,
+        )
+        figures[key] = {k: v.as_dict() for k, v in whole.items()}
+    return figures
+
+
+def _likelihood(draw: random.Random, i: int, task: str, text: str) -> dict[str, Any]:
+    hard = 2.4 if text else 1.0
+    words = " ".join(
+        " ".join(map(draw.choice, (_OPENINGS, _SUBJECTS, _PREDICATES)))
+        for _ in range(1 + int(draw.expovariate(0.3)))
+    )
+    text = text or words + draw.choice(_ENDINGS)
+    size = len(text.encode("utf-8", "replace"))
+    tokens = max(size // 8, 1)
+    if task == "masked-lm":
+        tokens = max(round(tokens * 0.2), 1) + (8 if hard > 1 else 0)
+        size = tokens * 7
+    nats = sum(max(draw.gauss(2.3, 1.1), 0.01) for _ in range(tokens)) * hard
+    right = sum(draw.random() < 0.46 for _ in range(tokens))
+    figures = {"nats": round(nats, 4), "tokens": tokens, "right": right, "bytes": size}
+    return {"id": f"corpus.txt:{i + 1}", "text": text, **figures}
+
+
+def _language_journal(draw: random.Random) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    steps, least = 8000, math.inf
+    for step in range(10, steps + 1, 10):
+        loss = 2.3 + 4.6 * math.exp(-step / 900) + 2.4 * math.exp(-step / 4000)
+        entries.append(
+            {
+                "kind": "step",
+                "step": step,
+                "epoch": step / 2000,
+                "loss": loss + draw.gauss(0, 0.09),
+                "learning_rate": 1e-3 * min(step / 400, (steps - step) / (steps - 400) + 1e-9),
+                "norm": 1.2 + abs(draw.gauss(0, 0.3)) + 1.4 * math.exp(-step / 300),
+                "rows_per_second": 540 + draw.gauss(0, 90),
+                "seconds": step * 0.29,
+            }
+        )
+        if step % 500 == 0:
+            unseen = loss + 0.05 + draw.gauss(0, 0.01)
+            figures = {
+                "loss": unseen,
+                "perplexity": math.exp(unseen),
+                "bits-per-byte": unseen / math.log(2) / 5.05,
+                "token-accuracy": 0.56 - 0.055 * unseen,
+            }
+            line = {"kind": "valid", "step": step, "epoch": step / 2000, "best": unseen < least}
+            entries.append(line | figures)
+            least = min(least, unseen)
+    return entries
+
+
+def _language_result(name: str, task: str, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+    metrics = {
+        "loss": Loss(),
+        "perplexity": Perplexity(),
+        "bits-per-byte": BitsPerByte(),
+        "token-accuracy": TokenAccuracy(),
+    }
+    rows = len(predictions)
+    keys = ("nats", "tokens", "right", "bytes")
+    judged = Likelihood(*(np.array([p[key] for p in predictions], float) for key in keys))
+    return {
+        "format": 1,
+        "name": name,
+        "task": task,
+        "data": "corpus",
+        "model": "encoder" if task == "masked-lm" else "decoder",
+        "pretrained": None,
+        "tokenizer": "subword",
+        "method": "full",
+        "seed": 7,
+        "precision": "fp32",
+        "device": "cpu",
+        "labels": [],
+        "multi_label": False,
+        "n": rows,
+        "interval": f"95% bias-corrected bootstrap over {rows:,} test rows, 60 resamples, seed 7",
+        "metrics": _figures(metrics, judged),
+        "valid": {"loss": 2.624},
+        "rows": {"train": 512_400, "valid": 1_540, "test": rows, "rejected": 0},
+        "overlap": {},
+        "parameters": {"total": 7_120_640, "trainable": 7_120_640},
+        "training": {
+            "steps": 8000,
+            "epochs": 4.0,
+            "seconds": 2320.4,
+            "stopped": "finished",
+            "rows_per_second": 541.2,
+        },
+        "notes": ["corpus.txt: 1,204 texts stand there more than once and were left out."],
         "finished": "2026-11-23T05:00:00Z",
     }
 

@@ -12,7 +12,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mulgil import fetch, inspect, pipeline, recipe, registry, result, rundir, splits, vocabulary
+from mulgil import (
+    bundled,
+    fetch,
+    inspect,
+    pipeline,
+    recipe,
+    registry,
+    result,
+    rundir,
+    splits,
+    vocabulary,
+)
 from mulgil import plan as planning
 from mulgil.contracts import DataSettings, LabelTask
 from mulgil.errors import DataError, RunError, SettingError
@@ -67,10 +78,12 @@ def load(run: Path | str, *overrides: str) -> Predictor:
     """Open a run folder for answering: `load("runs/x").predict(["좋아요"])`.
 
     Args:
-        run: a finished run folder.
+        run: a finished run folder, or "mulgil/..." for a model that comes with the package.
         overrides: `task.key=value`, how a language model answers, such as `task.temperature=0`.
     """
-    return Predictor(Path(run), overrides)
+    name = str(run)
+    known = name.startswith(bundled.PREFIX) and not Path(run).exists()
+    return Predictor(bundled.run(name) if known else Path(run), overrides)
 
 
 def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict[str, Any]:

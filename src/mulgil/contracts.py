@@ -297,7 +297,7 @@ class LanguageTask(Task):
     fields: ClassVar[tuple[str, ...]]
     """What an answer of `respond` holds."""
     answering: ClassVar[frozenset[str]]
-    """Settings of how to answer, which shaped nothing that was trained; `predict` may change them."""
+    """Settings of how to answer: they shaped nothing that was trained, `predict` changes them."""
 
     @abstractmethod
     def asker(self, tokenizer: Any) -> Asker:

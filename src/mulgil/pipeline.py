@@ -107,6 +107,8 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
 
     source = model.source()
     say(f"3 model      {recipe.model.name}: {origin(recipe.model.settings) or 'from scratch'}")
+    if source is not None and getattr(recipe.model.settings, "weights", "") == "random":
+        say("             weights are random: the checkpoint gives its architecture and tokenizer")
 
     tokenizer = _tokenizer(recipe, model, source, parts, task)
     say(f"4 tokenizer  {recipe.tokenizer.name}")

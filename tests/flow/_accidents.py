@@ -105,17 +105,17 @@ def at(where: str, step: int, what: str, times: int = 1) -> None:
             strike(values["step"])
         return found
 
-    def probabilities(real: Any, *args: Any) -> Any:
-        if where != "look" or len(args) < 6:  # without `between` it is no look of the loop
+    def measure(real: Any, *args: Any) -> Any:
+        if where != "look" or len(args) < 5:  # without `between` it is no look of the loop
             return real(*args)
-        batches, between = itertools.count(), args[5]
+        batches, between = itertools.count(), args[4]
 
         def pause() -> None:
             if next(batches) == 1:
                 strike(_Now.trainer.at.step)
             between()
 
-        return real(*args[:5], pause)
+        return real(*args[:4], pause)
 
     def commit(real: Any, target: Path, fill: Any) -> Any:
         def half(folder: Path) -> None:
@@ -137,7 +137,7 @@ def at(where: str, step: int, what: str, times: int = 1) -> None:
     _wrap(GradientLearner, "backward", backward)
     _wrap(GradientLearner, "update", update)
     _wrap(Journal, "write", write)
-    _wrap(evaluation, "probabilities", probabilities)
+    _wrap(evaluation, "measure", measure)
     _wrap(checkpoint_module, "commit_folder", commit)
     _wrap(Checkpoints, "save", save)
     if where == "keep":

@@ -22,6 +22,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
+LIMIT = float(os.environ.get("MULGIL_TEST_SECONDS", "60"))
+"""Seconds that a warm child may take; on a busy machine set more."""
+
 Hook = Sequence[Any]
 """Name of a function in `_accidents`, and its arguments."""
 
@@ -120,12 +123,12 @@ class Child:
     def kill(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait(self, limit: float = 60) -> Done:
+    def wait(self, limit: float = LIMIT) -> Done:
         answer = self._warm.ask({"wait": self.pid, "limit": limit})
         assert not answer["late"], f"hung for {limit} s: {self.out()[-500:]} {self.err()[-500:]}"
         return Done(answer["code"], self.out(), self.err(), answer["megabytes"])
 
-    def until(self, state: str, limit: float = 60) -> None:
+    def until(self, state: str, limit: float = LIMIT) -> None:
         """Wait until the kernel says so of the process: "T" is stopped."""
         end = time.monotonic() + limit
         while time.monotonic() < end:
@@ -170,7 +173,7 @@ class Warm:
         cwd: Path,
         hooks: Sequence[Hook] = (),
         stdin: bytes = b"",
-        limit: float = 60,
+        limit: float = LIMIT,
     ) -> Done:
         return self.start(*words, cwd=cwd, hooks=hooks, stdin=stdin).wait(limit)
 
@@ -210,6 +213,7 @@ def serve() -> None:
         *("mulgil.cli", "mulgil.api", "mulgil.answers", "mulgil.models._network"),
         *("mulgil.methods._gradient", "mulgil.methods.linear_probe", "mulgil.tokenizers.subword"),
         *("mulgil.engines.local", "mulgil.demo", "mulgil.models.tfidf", "_accidents"),
+        *("transformers.models.gpt2.modeling_gpt2", "mulgil.models._decoding"),
     ):
         importlib.import_module(name)
     from transformers import (  # noqa: F401

@@ -58,15 +58,60 @@ OFTEN = "trainer.save_minutes=1e-9"
 _TIMES = {"seconds", "feature_seconds", "rows_per_second", "peak_memory_gb", "finished"}
 
 
-class Tiny:
-    """A folder in which the tiny recipe is trained."""
+LANGUAGE = """\
+name = "tiny"
 
-    def __init__(self, warm: Warm, folder: Path) -> None:
+[data]
+name = "corpus"
+paths = ["texts.txt"]
+valid_share = 0.15
+test_share = 0.1
+
+[model]
+name = "{model}"
+hidden = 16
+layers = 1
+heads = 2
+positions = 24
+dropout = 0.1
+
+[tokenizer]
+vocab_size = 300
+max_length = 24
+
+[loader]
+tokens = 48
+
+[task]
+name = "{task}"
+
+[trainer]
+epochs = 10
+accumulate = 2
+learning_rate = 1e-2
+log_every = 1
+evaluate_every = 0.4
+"""
+MASKED = LANGUAGE.format(model="encoder", task="masked-lm")
+CAUSAL = LANGUAGE.format(model="decoder", task="causal-lm")
+
+_WHEN = ("새벽에", "점심때", "저녁마다", "비 오는 날", "주말이면")
+_WHO = ("할머니는", "우리 반 아이들은", "옆집 고양이는", "버스 기사님은")
+_WHAT = ("강가를 천천히 걸었다", "시장에서 귤을 골랐다", "창문을 활짝 열어 두었다")
+SENTENCES = [f"{when} {who} {what}." for when in _WHEN for who in _WHO for what in _WHAT]
+"""Sixty sentences to learn a language from."""
+
+
+class Tiny:
+    """A folder in which a tiny recipe is trained."""
+
+    def __init__(self, warm: Warm, folder: Path, recipe: str = RECIPE) -> None:
         self.warm = warm
         self.folder = folder
         self.run = folder / "runs" / "tiny"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tiny.toml").write_text(RECIPE)
+        (folder / "tiny.toml").write_text(recipe)
+        (folder / "texts.txt").write_text("".join(f"{line}\n" for line in SENTENCES))
 
     @staticmethod
     def words(*settings: str) -> list[str]:

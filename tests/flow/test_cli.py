@@ -56,6 +56,7 @@ def test_every_help_and_list_without_heavy_imports(tmp_path: Path) -> None:
     """`--help`, `list` and their like say something, and load neither torch nor numpy."""
     calls = [[*path, option] for path in commands(cli.cli) for option in ("--help", "-h")]
     calls += [[], ["data"], ["--version"], ["list"], ["list", "--json"], ["list", "models"]]
+    calls += [["tokenizer", verb, "--help"] for verb in ("train", "report")]  # a group by itself
     assert len(calls) > 25
     done = subprocess.run(
         [sys.executable, "-c", LOOK, json.dumps(calls)],

@@ -22,7 +22,7 @@ from typing import Any
 import click
 import pytest
 
-from mulgil import cli, errors, recipe, rundir
+from mulgil import cli, clitokenizer, errors, recipe, registry, rundir
 from mulgil.tables.rows import FORMATS, OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,13 +179,10 @@ def refused(words: list[str], folder: Path) -> str:
         while isinstance(command, click.Group):
             name, found, rest = command.resolve_command(click.Context(command), rest)
             command = found or command
+            if command is cli.tokenizer:  # hands its words on to a group of its own
+                command = clitokenizer.tokenizer
         given = command.make_context(str(name), list(rest)).params
-        settings = given.get("settings", ())
-        if given.get("recipe"):
-            file = folder / given["recipe"]
-            recipe.read(str(file) if file.exists() else given["recipe"], settings)
-        else:
-            recipe.section("data", ["data.name=files", *settings])
+        check_settings(str(name), given, folder)
     except click.exceptions.Exit:
         return ""  # --help
     except click.ClickException as error:
@@ -193,6 +190,39 @@ def refused(words: list[str], folder: Path) -> str:
     except errors.UserError as error:
         return str(error)
     return ""
+
+
+def check_settings(verb: str, given: dict[str, Any], folder: Path) -> None:
+    """Raise what the command would raise for its recipe, its data and its settings."""
+    settings = given.get("settings", ())
+    if given.get("recipe"):
+        places = [place / given["recipe"] for place in (folder, ROOT)]
+        found = [str(place) for place in places if place.is_file()]
+        recipe.read(found[0] if found else given["recipe"], settings)
+    elif verb == "predict":
+        for text in settings:
+            answers(text)
+    elif "words" in given:
+        mine = [word for word in given["words"] if re.match(r"(tokenizer|data)\.\w+=", word)]
+        kind = [word for word in mine if word.startswith("tokenizer.")]
+        recipe.read("sample-encoder", kind)
+        recipe.section("data", ["data.name=corpus", *(word for word in mine if word not in kind)])
+    else:
+        known = given.get("name") in registry.names("datasets")
+        recipe.section("data", [f"data.name={given['name'] if known else 'files'}", *settings])
+
+
+def answers(text: str) -> None:
+    """Refuse what is no setting of how some language task answers."""
+    key = text.partition("=")[0].removeprefix("task.")
+    tasks = [name for name in registry.names("tasks") if key in answering(name)]
+    if not tasks:
+        raise errors.SettingError(f"{text}: is no setting of how to answer")
+    recipe.section("task", [f"task.name={tasks[0]}", text])
+
+
+def answering(task: str) -> frozenset[str]:
+    return frozenset(getattr(registry.load("tasks", task), "answering", ()))
 
 
 def test_wrong_commands_are_noticed(tmp_path: Path) -> None:
@@ -203,8 +233,16 @@ def test_wrong_commands_are_noticed(tmp_path: Path) -> None:
         "mulgil train tfidf trainer.epoch=3",
         "mulgil train absent.toml",
         "mulgil predict runs/x a.csv b.csv",
+        "mulgil predict mulgil/mini - task.temprature=0",
+        "mulgil predict mulgil/mini - trainer.seed=3",
         "mulgil evaluate runs/x data.colum=y",
         "mulgil data chek reviews.csv",
+        "mulgil data check corpus data.path=texts",
+        "mulgil tokenizer trian a.txt --out t",
+        "mulgil tokenizer train a.txt",
+        "mulgil tokenizer train a.txt --out t tokenizer.vocabsize=9",
+        "mulgil tokenizer train a.txt --out t data.units=line",
+        "mulgil tokenizer report t",
     ]
     assert [line for line in wrong if not refused(line.split(), tmp_path)] == []
 
@@ -262,6 +300,10 @@ def test_marked_commands_run(name: str, tmp_path: Path) -> None:
         answered = (tmp_path / "answered.csv").read_text("utf-8").splitlines()
         assert answered[0] == "text,label,probability,p_긍정,p_부정,error"
         assert len(answered) == 3
+    if name == "pretraining.md":
+        assert "bits-per-byte" in said[-1]
+    if name == "tokenizers.md":
+        assert "promises round trip" in said[-1]
     if name == "predicting.md":
         assert '"error": "empty text"' in said[-1]
         assert "3 rows answered, 1 errors" in said[-1]

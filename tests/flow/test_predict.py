@@ -194,7 +194,7 @@ def test_batch_size_changes_no_figure() -> None:
     from mulgil.models._network import EncoderNetwork
     from mulgil.recipe import LoaderSettings
     from mulgil.tasks.classification import Classification, ClassificationSettings
-    from mulgil.tokenizers.subword import Ragged
+    from mulgil.tokenizers._ragged import Ragged
 
     torch.manual_seed(3)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -213,10 +213,10 @@ def test_batch_size_changes_no_figure() -> None:
         ends = np.concatenate([[0], np.cumsum([len(p) for p in pieces])])
         encoded = Ragged(np.concatenate(pieces), ends, 0, 0, 0.0)
         loader = BatchLoader(encoded, None, LoaderSettings(rows=rows), 0)
-        shares = evaluation.probabilities(network, loader.in_order(), 75, task, schema)
-        scored = evaluation.judge(task, schema, gold[order], shares)
+        shares = evaluation.measure(network, loader, task, schema)
+        scored = task.judge(gold[order], shares, schema)
         return {
-            "loss": evaluation.loss(gold[order], shares),
+            "loss": task.loss_of(gold[order], shares),
             **evaluation.headlines(task, scored),
         }
 

@@ -14,7 +14,7 @@ import pytest
 from mulgil.report.page import write_report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from fake_run import SEVENTEEN, make_run
+from fake_run import SEVENTEEN, make_language_run, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 ATTACKS = (
@@ -63,6 +63,12 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(run)
 
 
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = make_language_run(tmp_path_factory.mktemp("runs") / "mini", texts=ATTACKS[4:] + HANGUL)
+    return write_report(run)
+
+
 def opened(browser: Any, report: Path, **settings: Any) -> Any:
     page = browser.new_context(**settings).new_page()
     page.goto(report.as_uri())
@@ -102,6 +108,29 @@ def test_hangul_is_drawn_by_the_embedded_font(browser: Any, report: Path) -> Non
     for node in nodes:
         used = devtools.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
         assert [(f["familyName"], f["isCustomFont"]) for f in used] == [("Mulgil Sans KR", True)]
+
+
+def test_language_page_is_inert_and_drawn(browser: Any, pretrained: Path) -> None:
+    """RP-01, RP-06: hostile texts among the hardest run nothing; Hangul has the page's own font."""
+    page = browser.new_context(bypass_csp=True).new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(pretrained.as_uri(), wait_until="networkidle")
+    assert [url for url in asked if not url.startswith("data:font/woff2")] == [pretrained.as_uri()]
+    assert page.title() == "mini · Mulgil"
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("DOM.enable")
+    devtools.send("CSS.enable")
+    root = devtools.send("DOM.getDocument")["root"]["nodeId"]
+    selector = {"nodeId": root, "selector": ".hard .text, .easy .text"}
+    nodes = devtools.send("DOM.querySelectorAll", selector)["nodeIds"]
+    shown = page.inner_text("main")
+    assert "됬어요 뷁 꿹 힣" in shown
+    assert "<iframe srcdoc=" in shown
+    assert len(nodes) == 16
+    for node in nodes:
+        used = devtools.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+        assert "Mulgil Sans KR" in {font["familyName"] for font in used if font["isCustomFont"]}
 
 
 def test_glyphs_differ_from_a_missing_one(browser: Any, report: Path) -> None:
@@ -161,7 +190,7 @@ def test_print_is_on_white(browser: Any, report: Path) -> None:
     assert luminance(words) < 0.1
 
 
-@pytest.mark.parametrize("which", ["report", "wide"])
+@pytest.mark.parametrize("which", ["report", "wide", "pretrained"])
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_page_is_no_wider_than_the_screen(
     which: str, width: int, browser: Any, request: pytest.FixtureRequest

@@ -15,8 +15,21 @@ import pytest
 from mulgil.checkpoint import Checkpoints
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "flow"))
-from _cli import one_line
-from _tiny import BATCHES, OFTEN, STEPS, Tiny, essence, lines, snapshot, tiny, warm, whole
+from _cli import Warm, one_line
+from _tiny import (
+    BATCHES,
+    CAUSAL,
+    MASKED,
+    OFTEN,
+    STEPS,
+    Tiny,
+    essence,
+    lines,
+    snapshot,
+    tiny,
+    warm,
+    whole,
+)
 
 __all__ = ["tiny", "warm", "whole"]
 
@@ -86,6 +99,36 @@ def learnt(ledger: Path) -> list[list[int]]:
     for _, (epoch, rows) in sorted(attempts.items()):
         epochs.setdefault(epoch, []).extend(rows)
     return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+@pytest.mark.parametrize("recipe", [MASKED, CAUSAL], ids=["masked-lm", "causal-lm"])
+def test_a_language_run_that_is_killed_and_stopped(warm: Warm, tmp_path: Path, recipe: str) -> None:
+    """RS-01, RS-02, RS-04, RS-05: what is hidden of a batch is the same again, too."""
+    undisturbed = Tiny(warm, tmp_path / "undisturbed", recipe)
+    assert undisturbed.train().code == 0
+    steps = [line["step"] for line in lines(undisturbed.run) if line["kind"] == "step"]
+    looks = [line["step"] for line in lines(undisturbed.run) if line["kind"] == "valid"]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) > 50
+    disturbed = Tiny(warm, tmp_path / "disturbed", recipe)
+    draw = random.Random(len(recipe))
+    kills = sorted(draw.sample(range(3, len(steps)), 4))
+    kills[2] = min(look for look in looks if look > kills[1])
+    accidents = [
+        ("backward", "SIGKILL", -9),
+        ("journal", "SIGKILL", -9),
+        ("look", "SIGTERM", 143),
+        ("updated", "SIGKILL", -9),
+    ]
+    kills[3] = max(kills[3], kills[2] + 1)
+    for number, (step, (where, what, code)) in enumerate(zip(kills, accidents, strict=True)):
+        again = ["--resume"] if number else []
+        settings = [OFTEN] if number % 2 else []
+        done = disturbed.train(*again, *settings, hooks=[["at", where, step, what]])
+        assert done.code == code, (where, step, done.err)
+        assert not (disturbed.run / "result.json").exists()
+    assert disturbed.resume().code == 0
+    assert essence(disturbed.run) == essence(undisturbed.run)
 
 
 # ---------------------------------------------------------------- signals

@@ -13,7 +13,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers_at_hand import ALGORITHMS, checkpoint, made
 
-from mulgil.tokenizers.subword import SPECIALS, Subword
+from mulgil.tokenizers._learning import SPECIALS
+from mulgil.tokenizers.subword import Subword
 
 
 @pytest.fixture(scope="module")

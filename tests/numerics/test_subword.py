@@ -19,7 +19,9 @@ from transformers import AutoTokenizer
 
 from mulgil import hangul
 from mulgil.errors import ModelError
-from mulgil.tokenizers.subword import SPECIALS, Ragged, Subword, SubwordSettings
+from mulgil.tokenizers._learning import SPECIALS
+from mulgil.tokenizers._ragged import Ragged
+from mulgil.tokenizers.subword import Subword, SubwordSettings
 
 OLD = "\u1112\u119e\u11ab"  # 한 with arae-a
 

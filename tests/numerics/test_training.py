@@ -125,7 +125,7 @@ def torch_gradient(sizes: list[int]) -> tuple[dict[str, Any], float]:
     from mulgil.methods._gradient import GradientLearner
     from mulgil.models._network import EncoderNetwork
     from mulgil.tasks.classification import Classification, ClassificationSettings
-    from mulgil.tokenizers.subword import TokenInputs
+    from mulgil.tokenizers._ragged import TokenInputs
 
     torch.manual_seed(3)
     network = EncoderNetwork(small_bert(dropout=0.0), "fp32", "cpu")

@@ -8,7 +8,8 @@ from typing import Any
 import tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from mulgil.tokenizers.subword import SPECIALS, Subword, SubwordSettings
+from mulgil.tokenizers._learning import SPECIALS
+from mulgil.tokenizers.subword import Subword, SubwordSettings
 
 ALGORITHMS = ("wordpiece", "bpe", "unigram")
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mulgil import cache
-from mulgil.contracts import Encoded
+from mulgil.contracts import Encoded, LanguageTask
 from mulgil.errors import StorageError
-from mulgil.tokenizers.subword import Ragged, Subword, SubwordSettings
+from mulgil.examples import PassageExample
+from mulgil.flow import Array
+from mulgil.storage import MANIFEST
+from mulgil.tasks.causal_lm import CausalLm, CausalLmSettings
+from mulgil.tasks.masked_lm import MaskedLm, MaskedLmSettings
+from mulgil.tokenizers._ragged import Ragged, Windows
+from mulgil.tokenizers.subword import Subword, SubwordSettings
 from mulgil.tokenizers.words import Words, WordSettings
 
 TEXTS = ["정말 재밌는 영화", "돈이 아깝다", "그저 그렇다 [SEP]", ""]
@@ -168,3 +176,128 @@ def test_a_cache_that_cannot_be_written_is_passed_over(
     elif os.path.isdir("/proc/self"):
         folder = Path("/proc/self/nowhere")
     assert same(cache.encode(TEXTS, TOKENIZER, folder), TOKENIZER.encode(TEXTS))
+
+
+# ---------------------------------------------------------------- windows of whole texts
+
+
+class Reading(Subword):
+    """A tokenizer that counts the chunks that it was asked to cut."""
+
+    chunks = 0
+
+    def _windows(self, texts: list[str], *rest: Any) -> dict[str, Array]:
+        Reading.chunks += 1
+        return super()._windows(texts, *rest)
+
+
+ROWS = [PassageExample(f"{i}", " ".join(TEXTS[: i % 4 + 1]) * (i % 3 + 1)) for i in range(11)]
+CAUSAL = CausalLm(CausalLmSettings())
+MASKED = MaskedLm(MaskedLmSettings())
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
+    monkeypatch.setattr(cache, "CHUNK", 4)
+    Reading.chunks = 0
+    made = learnt()
+    return Reading(made.backend, made._files, made.max_length)
+
+
+def content(encoded: Encoded) -> dict[str, Any]:
+    assert isinstance(encoded, Windows)
+    assert encoded.owners is not None
+    return {
+        "flat": np.asarray(encoded.flat).tolist(),
+        "starts": encoded.starts.tolist(),
+        "owners": np.asarray(encoded.owners).tolist(),
+        "bytes": np.asarray(encoded.bytes).tolist(),
+        "rest": (encoded.texts, encoded.unknown, encoded.pad, encoded.truncated),
+    }
+
+
+@pytest.mark.parametrize("task", [CAUSAL, MASKED])
+def test_windows_are_cut_once_and_read_from_the_disk(
+    task: LanguageTask, tmp_path: Path, reading: Reading
+) -> None:
+    """The same from memory, from the making and from the files; owners count over all chunks."""
+    in_memory = content(cache.windows(ROWS, task, reading, None))
+    assert Reading.chunks == 3
+    first = cache.windows(ROWS, task, reading, tmp_path / "deep")
+    second = cache.windows(ROWS, task, reading, tmp_path / "deep")
+    assert Reading.chunks == 6
+    assert content(first) == content(second) == in_memory
+    assert isinstance(second, Windows)
+    assert isinstance(second.flat, np.memmap)
+    assert in_memory["owners"] == sorted(in_memory["owners"])
+    assert {*in_memory["owners"]} == {*range(11)}
+    assert in_memory["rest"][0] == 11
+
+
+def test_windows_of_other_rows_tasks_and_tokenizers_are_others(
+    tmp_path: Path, reading: Reading
+) -> None:
+    """DA-09."""
+    for rows, task, tokenizer in [
+        (ROWS, CAUSAL, reading),
+        (ROWS[:-1], CAUSAL, reading),
+        (ROWS[::-1], CAUSAL, reading),
+        (ROWS, MASKED, reading),
+        (ROWS, CAUSAL, learnt(max_length=17)),
+        (ROWS, CAUSAL, learnt(size=70)),
+    ]:
+        cache.windows(rows, task, tokenizer, tmp_path)
+    assert len(list(tmp_path.glob("*.windows"))) == 6
+    cache.windows(tuple(ROWS), CAUSAL, learnt(), tmp_path)
+    assert len(list(tmp_path.glob("*.windows"))) == 6
+
+
+@pytest.mark.parametrize("kind", ["flipped", "shorter", "missing", "no manifest", "a file"])
+def test_damaged_windows_are_cut_again(kind: str, tmp_path: Path, reading: Reading) -> None:
+    """DA-10: whatever is not as it was written is not read."""
+    right = content(cache.windows(ROWS, CAUSAL, reading, tmp_path))
+    (folder,) = tmp_path.glob("*.windows")
+    tokens = folder / "tokens.npy"
+    whole = tokens.read_bytes()
+    if kind == "flipped":
+        tokens.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+    elif kind == "shorter":
+        tokens.write_bytes(whole[:-8])
+    elif kind == "missing":
+        tokens.unlink()
+    elif kind == "no manifest":
+        (folder / MANIFEST).unlink()
+    else:
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
+    before = Reading.chunks
+    assert content(cache.windows(ROWS, CAUSAL, reading, tmp_path)) == right
+    assert Reading.chunks == before + 3
+    assert content(cache.windows(ROWS, CAUSAL, reading, tmp_path)) == right
+    assert Reading.chunks == before + 3, "and it is mended"
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_windows_of_nothing(folder: bool, tmp_path: Path) -> None:
+    """No rows, and rows whose texts give no token."""
+    place = tmp_path if folder else None
+    for rows in ([], [PassageExample("a", ""), PassageExample("b", " \t")]):
+        for _ in range(2):
+            found = cache.windows(rows, CAUSAL, TOKENIZER, place)
+            assert (len(found), found.texts, found.unknown) == (0, len(rows), 0.0)
+
+
+def test_a_cut_that_fails_leaves_nothing(tmp_path: Path, reading: Reading) -> None:
+    """A chunk that cannot be cut is an error, and no half folder is believed later."""
+
+    class Failing(Reading):
+        def _windows(self, texts: list[str], *rest: Any) -> dict[str, Array]:
+            if Reading.chunks == 2:
+                raise StorageError("no space left")
+            return super()._windows(texts, *rest)
+
+    failing = Failing(reading.backend, reading._files, reading.max_length)
+    with pytest.raises(StorageError, match="no space left"):
+        cache.windows(ROWS, CAUSAL, failing, tmp_path)
+    assert not list(tmp_path.glob("*.windows"))
+    assert len(cache.windows(ROWS, CAUSAL, reading, tmp_path)) > 11

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from mulgil import evaluation
+from mulgil import evaluation, result
 from mulgil.errors import DivergedError, StoppedError
 from mulgil.flow import Array, Batch, Schema, Scored
+from mulgil.loader import BatchLoader
 from mulgil.networks import Network
+from mulgil.recipe import LoaderSettings
 from mulgil.tasks.classification import Classification, ClassificationSettings
 
 TASK = Classification(ClassificationSettings())
@@ -21,6 +23,27 @@ MANY = Schema("text", ("나쁨", "보통", "좋음"), multi_label=True)
 DRAW = np.random.default_rng(6)
 SCORES = DRAW.normal(size=(50, 3)).astype(np.float32)
 GOLD = DRAW.integers(0, 3, 50)
+
+
+class Numbers:
+    """Rows whose inputs are their own numbers."""
+
+    width: Literal["longest", "sum", "none"] = "longest"
+    owners: Array | None = None
+    truncated, unknown = 0, 0.0
+
+    def __init__(self, lengths: Array) -> None:
+        self.lengths = lengths
+        self.texts = len(lengths)
+
+    def take(self, rows: Array, multiple: int) -> Any:
+        return rows
+
+    def arrays(self) -> None:
+        return None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
 
 
 class Echo(Network):
@@ -46,17 +69,29 @@ class Echo(Network):
     parameters_total = property(lambda self: 0)
 
 
-def batches(order: Array, size: int) -> Iterator[Batch]:
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
-        yield Batch(rows, rows, None)
+def loader(order: Array, size: int) -> BatchLoader:
+    """Return 50 rows that are scored in this order, so many a batch."""
+    lengths = np.empty(50, np.int64)
+    lengths[order] = np.arange(50, 0, -1)  # the longest come first
+    return BatchLoader(Numbers(lengths), None, LoaderSettings(rows=size, prefetch=0), 0)
+
+
+class Forgetful(BatchLoader):
+    """A loader that leaves out a row."""
+
+    def in_order(self) -> Iterator[Batch]:
+        for batch in super().in_order():
+            kept = batch.rows[batch.rows != 20]
+            yield Batch(kept, kept, None)
 
 
 @pytest.mark.parametrize("size", [1, 7, 32, 50])
 def test_batches_and_their_order_change_nothing(size: int) -> None:
     """EV-05."""
     order = np.random.default_rng(size).permutation(50)
-    found = evaluation.probabilities(Echo(SCORES), batches(order, size), 50, TASK, ONE)
+    made = loader(order, size)
+    assert np.concatenate([batch.rows for batch in made.in_order()]).tolist() == order.tolist()
+    found = evaluation.measure(Echo(SCORES), made, TASK, ONE)
     assert found.tolist() == TASK.probabilities(SCORES, ONE).tolist()
 
 
@@ -67,56 +102,64 @@ def test_a_signal_is_seen_between_batches() -> None:
         raise StoppedError("stopped", 15)
 
     with pytest.raises(StoppedError):
-        evaluation.probabilities(Echo(SCORES), batches(np.arange(50), 7), 50, TASK, ONE, stop)
+        evaluation.measure(Echo(SCORES), loader(np.arange(50), 7), TASK, ONE, stop)
 
 
 @pytest.mark.parametrize("schema", [ONE, MANY])
 @pytest.mark.parametrize("kind", ["row not scored", "nan", "inf"])
 def test_rows_without_an_answer_are_not_left_out(schema: Schema, kind: str) -> None:
     """EV-12: a failed row never makes a figure better: it is said, and there is no figure."""
-    scores, order = SCORES.copy(), np.arange(50)
+    scores, made = SCORES.copy(), loader(np.arange(50), 7)
     if kind == "row not scored":
-        order = order[order != 20]
+        made = Forgetful(made.encoded, None, made.settings, 0)
     else:
         scores[20] = float(kind)
     with np.errstate(all="ignore"):
-        shares = evaluation.probabilities(Echo(scores), batches(order, 7), 50, TASK, schema)
+        shares = evaluation.measure(Echo(scores), made, TASK, schema)
     if kind == "inf" and schema.multi_label:
         assert shares[20].tolist() == pytest.approx([1.0] * 3)
         return
-    gold = GOLD if schema is ONE else np.eye(3, dtype=np.float32)[GOLD]
     with pytest.raises(DivergedError, match=r"1 of 50 rows got no number.* row 21") as caught:
-        evaluation.judge(TASK, schema, gold, shares)
+        evaluation.check_numbers(shares)
     assert caught.value.exit_code == 3
+    gold = GOLD if schema is ONE else np.eye(3, dtype=np.float32)[GOLD]
+    with pytest.raises(DivergedError, match=r"1 of 50 rows"):
+        result.score(TASK, schema, gold, shares, 7)
+
+
+def judged(gold: Array, shares: Array, schema: Schema) -> Scored:
+    found = TASK.judge(gold, shares, schema)
+    assert isinstance(found, Scored)
+    return found
 
 
 def test_gold_and_answers_side_by_side() -> None:
     shares = TASK.probabilities(SCORES, ONE)
-    scored = evaluation.judge(TASK, ONE, GOLD, shares)
+    scored = judged(GOLD, shares, ONE)
     assert scored.predicted.tolist() == SCORES.argmax(1).tolist()
     hot = np.eye(3, dtype=np.float32)[GOLD]
-    several = evaluation.judge(TASK, MANY, hot, TASK.probabilities(SCORES, MANY))
+    several = judged(hot, TASK.probabilities(SCORES, MANY), MANY)
     assert several.gold.dtype == several.predicted.dtype == bool
     assert several.predicted.tolist() == (SCORES >= 0).tolist()
-    empty = evaluation.judge(TASK, ONE, GOLD[:0], shares[:0])
+    empty = judged(GOLD[:0], shares[:0], ONE)
     assert len(empty.gold) == 0
 
 
 def test_the_loss_is_the_mean_log_loss() -> None:
     shares = TASK.probabilities(SCORES, ONE)
     expected = np.mean([-np.log(shares[i, g]) for i, g in enumerate(GOLD)])
-    assert evaluation.loss(GOLD, shares) == pytest.approx(expected)
+    assert TASK.loss_of(GOLD, shares) == pytest.approx(expected)
     hot = np.eye(3)[GOLD]
     each = np.where(hot > 0.5, shares, 1 - shares)
-    assert evaluation.loss(hot, shares) == pytest.approx(-np.log(each).sum(1).mean())
-    assert evaluation.loss(GOLD[:0], shares[:0]) == 0.0
+    assert TASK.loss_of(hot, shares) == pytest.approx(-np.log(each).sum(1).mean())
+    assert TASK.loss_of(GOLD[:0], shares[:0]) == 0.0
     sure = np.array([[1.0, 0.0]])
-    assert evaluation.loss(np.array([1]), sure) == pytest.approx(-np.log(1e-12)), "finite"
+    assert TASK.loss_of(np.array([1]), sure) == pytest.approx(-np.log(1e-12)), "finite"
 
 
 def scored(schema: Schema = ONE) -> Scored:
     gold = GOLD if schema is ONE else np.eye(3, dtype=np.float32)[GOLD]
-    return evaluation.judge(TASK, schema, gold, TASK.probabilities(SCORES, schema))
+    return judged(gold, TASK.probabilities(SCORES, schema), schema)
 
 
 @pytest.mark.parametrize("schema", [ONE, MANY, Schema("text", ("하나",), multi_label=True)])
@@ -124,9 +167,7 @@ def test_headlines_are_the_single_figures(schema: Schema) -> None:
     """Whatever the number of labels: a table of one row is a table still."""
     if len(schema.labels) == 1:
         shares = np.array([[0.9], [0.2]])
-        found = evaluation.headlines(
-            TASK, evaluation.judge(TASK, schema, np.array([[1.0], [0.0]]), shares)
-        )
+        found = evaluation.headlines(TASK, judged(np.array([[1.0], [0.0]]), shares, schema))
     else:
         found = evaluation.headlines(TASK, scored(schema))
     assert list(found) == ["accuracy", "macro-f1", "ece"]

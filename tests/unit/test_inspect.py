@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mulgil import fetch, inspect, registry
-from mulgil.examples import Example, TextExample
+from mulgil import fetch, inspect, planlines, registry
+from mulgil.examples import Example, PassageExample, TextExample
 from mulgil.flow import Rejected, Schema
 from mulgil.splits import Splits
+from mulgil.tasks.causal_lm import CausalLm, CausalLmSettings
 from mulgil.tasks.classification import Classification, ClassificationSettings
-from mulgil.tokenizers.subword import Ragged
+from mulgil.tokenizers._ragged import Ragged, Windows
 
 NFD = unicodedata.normalize("NFD", "또 보고 싶다")
 TASK = Classification(ClassificationSettings())
@@ -86,6 +87,33 @@ def test_lengths_and_shares() -> None:
         "truncated_share": 0.03,
         "unknown_share": 0.01235,
     }
+
+
+def test_rows_without_labels_have_no_counts_of_them() -> None:
+    """A corpus leaves copies out itself, so nothing is said of repeats and leaks."""
+    rows: list[Example] = [PassageExample("a", NFD), PassageExample("b", "글 \ufffd")]
+    splits = Splits(rows, [], rows[:1], [Rejected("c", "empty text")], ["by hash"])
+    found = inspect.report(splits, CausalLm(CausalLmSettings()), Schema("passage", ()))
+    assert {*found} == {"rows", "odd", "rejected", "notes"}
+    assert found["rows"] == {"train": 2, "valid": 0, "test": 1}
+    assert found["odd"] == {"not NFC": 2, "replacement character U+FFFD": 1}
+    lines = planlines.rows({**found, "lengths": {"train": {}}})
+    assert any(line.startswith("rejected   1") for line in lines)
+    assert not any(line.startswith(("label", "repeats", "overlap")) for line in lines)
+
+
+def test_windows_are_counted_with_their_tokens() -> None:
+    arrays = {
+        "tokens": np.arange(12, dtype=np.int32),
+        "lengths": np.array([5, 4, 3]),
+        "owners": np.array([0, 0, 2]),
+        "bytes": np.array([9, 8, 7]),
+        "lost": np.array([3]),
+        "texts": np.array([3]),
+    }
+    found = inspect.lengths(Windows(arrays, 0))
+    assert (found["tokens"], found["longest"], found["truncated"]) == (12, 5.0, 0)
+    assert found["unknown_share"] == 0.25
 
 
 @pytest.mark.usefixtures("data_folder")

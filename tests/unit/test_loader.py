@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,13 +16,18 @@ from mulgil.flow import Array, Batch
 from mulgil.loader import BULK, BatchLoader
 from mulgil.recipe import LoaderSettings
 
+Width = Literal["longest", "sum", "none"]
+
 
 class Rows:
     """Encoded rows of given lengths; remembers what was taken."""
 
-    def __init__(self, lengths: list[int], padded: bool = True) -> None:
+    owners: Array | None = None
+
+    def __init__(self, lengths: list[int], width: Width = "longest") -> None:
         self.lengths: Array = np.array(lengths, np.int64)
-        self.padded = padded
+        self.width = width
+        self.texts = len(lengths)
         self.truncated, self.unknown = 0, 0.0
         self.taken: list[Array] = []
         self.bad = -1
@@ -42,8 +47,10 @@ class Rows:
         return len(self.lengths)
 
 
-def loader(lengths: list[int], seed: int = 7, padded: bool = True, **settings: Any) -> BatchLoader:
-    return BatchLoader(Rows(lengths, padded), None, LoaderSettings(**settings), seed)
+def loader(
+    lengths: list[int], seed: int = 7, width: Width = "longest", **settings: Any
+) -> BatchLoader:
+    return BatchLoader(Rows(lengths, width), None, LoaderSettings(**settings), seed)
 
 
 def rows(batches: Any) -> list[int]:
@@ -132,8 +139,55 @@ def test_in_order_goes_from_the_longest_down() -> None:
 
 
 def test_rows_without_a_width_come_in_bulk() -> None:
-    made = loader([100_000] * (BULK + 1), padded=False, tokens=8)
+    made = loader([100_000] * (BULK + 1), width="none", tokens=8)
     assert [len(batch.rows) for batch in made.in_order()] == [BULK, 1]
+
+
+@given(st.lists(st.integers(1, 200), max_size=120), SETTINGS, st.integers(0, 3))
+def test_packed_rows_fill_the_budget_in_the_drawn_order(
+    lengths: list[int], settings: dict[str, Any], epoch: int
+) -> None:
+    """Windows cost their own length: no row limit, no padding, no batch that could hold more."""
+    made, budget = loader(lengths, width="sum", **settings), settings["tokens"]
+    for batches in (list(made.epoch(epoch)), list(made.in_order())):
+        assert sorted(rows(batches)) == list(range(len(lengths)))
+        for batch in batches:
+            assert len(batch.rows) == 1 or made.encoded.lengths[batch.rows].sum() <= budget
+    if lengths:
+        order = np.random.default_rng([7, epoch]).permutation(len(lengths))
+        size = settings["rows"] * settings["window"]
+        for batch in made.epoch(epoch):
+            places = [order.tolist().index(row) for row in batch.rows]
+            assert places == list(range(places[0], places[0] + len(places)))
+            assert places[0] // size == places[-1] // size
+
+
+def test_a_packed_batch_takes_all_that_fits() -> None:
+    made = loader([5, 4, 3, 2, 1, 20], width="sum", tokens=10)
+    assert [batch.rows.tolist() for batch in made.in_order()] == [[5], [0, 1], [2, 3, 4]]
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+class Recording:
+    """Asks nothing: says of what it was to be asked."""
+
+    def __call__(self, inputs: Any, rows: Array, draw: Any) -> Any:
+        return inputs, rows.tolist(), draw
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_blanks_are_drawn_by_seed_epoch_and_place(prefetch: int) -> None:
+    """RS-05: a resumed epoch asks what it would have asked; an evaluation has no draw at all."""
+    settings = LoaderSettings(rows=4, prefetch=prefetch)
+    made = BatchLoader(Rows([5] * 22), None, settings, 9, Recording())  # type: ignore[arg-type]
+    batches = list(made.epoch(2))
+    assert [batch.inputs[2] for batch in batches] == [(9, 2, number) for number in range(6)]
+    assert all(batch.inputs[1] == batch.rows.tolist() for batch in batches)
+    later = [batch.inputs for batch in made.epoch(2, 4)]
+    assert later == [batch.inputs for batch in batches[4:]]
+    assert [batch.inputs[2] for batch in made.in_order()] == [None] * 6
 
 
 def test_targets_go_with_their_rows() -> None:

@@ -13,13 +13,16 @@ from mulgil import contracts, registry
 from mulgil.errors import ModelError, SettingError
 
 SNAPSHOT = {
-    "datasets": ["files", "nsmc", "petitions", "sample"],
-    "models": ["encoder", "tfidf"],
-    "tokenizers": ["subword", "words"],
-    "tasks": ["classification"],
+    "datasets": ["corpus", "files", "nsmc", "petitions", "sample"],
+    "models": ["decoder", "encoder", "tfidf"],
+    "tokenizers": ["jamo", "morpheme", "subword", "syllable", "words"],
+    "tasks": ["causal-lm", "classification", "masked-lm"],
     "methods": ["full", "linear-probe"],
     "engines": ["local"],
-    "metrics": ["accuracy", "confusion", "ece", "macro-f1", "per-class"],
+    "metrics": [
+        *("accuracy", "bits-per-byte", "confusion", "ece", "loss", "macro-f1", "per-class"),
+        *("perplexity", "token-accuracy"),
+    ],
 }
 """Every name that a recipe or a user may have written down; a new plug-in adds its own here."""
 
@@ -88,7 +91,7 @@ def test_helpers_of_a_wing_are_no_plug_ins() -> None:
         ("tasks", "clasification", 'unknown task "clasification"; did you mean "classification"?'),
         ("methods", "linear_probe", 'did you mean "linear-probe"?'),
         ("methods", "Full", 'did you mean "full"?'),
-        ("datasets", "zzz", 'unknown dataset "zzz"; known: files, nsmc, petitions, sample'),
+        ("datasets", "zzz", 'unknown dataset "zzz"; known: corpus, files, nsmc, petitions, sample'),
         ("metrics", "f1_macro", 'unknown metric "f1_macro"; '),
     ],
 )

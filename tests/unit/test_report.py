@@ -9,20 +9,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mulgil.errors import RunError
 from mulgil.metrics.ece import Ece
+from mulgil.report.figures import STYLES
+from mulgil.report.language import ENOUGH, LISTED
 from mulgil.report.page import write_report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from fake_run import SEVENTEEN, make_run, scored_rows, write_lines, write_object
+from fake_run import (
+    SEVENTEEN,
+    make_language_run,
+    make_run,
+    scored_rows,
+    write_lines,
+    write_object,
+)
 from page_reader import check_closed, page
 
 
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "nsmc-full")
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_language_run(tmp_path_factory.mktemp("runs") / "mini")
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_language_run(tmp_path_factory.mktemp("runs") / "teller", "causal-lm")
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +60,12 @@ def stored(run: Path, file: str) -> Any:
     return json.loads(text)
 
 
-def at(run: Path, place: str) -> float:
-    """Follow `file#/key/key` (JSON pointer) in the run's files."""
+def at(run: Path, place: str, held: dict[str, Any]) -> float:
+    """Follow `file#/key/key` (JSON pointer) in the run's files; `held` keeps those that were read."""
     file, _, pointer = place.partition("#/")
-    value = stored(run, file)
+    if file not in held:
+        held[file] = stored(run, file)
+    value = held[file]
     for key in pointer.split("/"):
         value = value[key.replace("~1", "/").replace("~0", "~")]
     return value
@@ -58,18 +80,19 @@ def rounded(text: str) -> tuple[float, float]:
     return float(number) * (1e6 if text.endswith(" M") else 1), 0.5000001 * unit * 10**-decimals
 
 
-@pytest.mark.parametrize("kind", ["binary", "many"])
+@pytest.mark.parametrize("kind", ["binary", "many", "masked", "causal"])
 def test_every_figure_comes_from_the_files(kind: str, request: pytest.FixtureRequest) -> None:
     """RP-04: exact value at the stated place, and what is shown is that value rounded."""
     run = request.getfixturevalue(kind)
     cited = [(a, text) for a, text in page(run).figures if "data-at" in a]
     assert len(cited) > 60
+    held: dict[str, Any] = {}
     for attributes, text in cited:
         value = float(attributes["value"])
-        assert value == at(run, attributes["data-at"]), attributes
+        assert value == at(run, attributes["data-at"], held), attributes
         if "min" in text:
-            assert text == "4 min 12 s"
-            assert value == 252.4
+            minutes, seconds = re.findall(r"\d+", text)
+            assert 60 * int(minutes) + int(seconds) == int(value)
             continue
         shown, slack = rounded(text)
         # A share may be shown as a percentage, with or without the sign.
@@ -111,7 +134,7 @@ def test_calibration_error_agrees_with_the_metric(multi: bool, tmp_path: Path) -
     expected = Ece().compute(scored_rows(("가", "나", "다"), rows))["ece"]
     shown = next(a for a, _ in page(run).figures if a.get("data-of") == "ece")
     assert float(shown["value"]) == pytest.approx(expected, abs=1e-12)
-    assert expected == pytest.approx(at(run, "result.json#/metrics/ece/ece/value"), abs=1e-12)
+    assert expected == pytest.approx(at(run, "result.json#/metrics/ece/ece/value", {}), abs=1e-12)
 
 
 def test_files_of_different_runs_are_noticed(tmp_path: Path) -> None:
@@ -160,6 +183,116 @@ def test_many_labels_get_a_list_of_confusions(tmp_path: Path) -> None:
     assert counts == sorted(counts, reverse=True)
 
 
+# ---------------------------------------------------------------- language runs
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "unit"),
+    [("masked", "loss", "nats a token"), ("causal", "bits-per-byte", "bits a byte")],
+)
+def test_language_verdict_says_the_stored_figures(
+    kind: str, metric: str, unit: str, request: pytest.FixtureRequest
+) -> None:
+    """RP-04: the first sentence, word for word, and the cards with unit and direction."""
+    run = request.getfixturevalue(kind)
+    metrics = stored(run, "result.json")["metrics"]
+    first, right = metrics[metric][metric], metrics["token-accuracy"]["token-accuracy"]
+    text = re.sub(r"\s+([,.)%])", r"\1", page(run).text)
+    assert (
+        f"{first['value']:.3f} {unit} on 400 held-out texts"
+        f" (95% interval {first['low']:.3f} – {first['high']:.3f}),"
+        f" perplexity {metrics['perplexity']['perplexity']['value']:.2f},"
+        f" {right['value']:.1%} of first guesses right,"
+        " trained on 512,400 texts in 38 min 40 s."
+    ) in text
+    for words in ("혼란도", "바이트당 비트", "토큰 정확도", "nats a token, lower is better"):
+        assert words in text
+    assert "first guesses that are right, higher is better" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.05, "1.050"), (312.25, "312.2"), (10240, "10,240")]
+)
+def test_perplexity_has_four_digits(value: float, shown: str) -> None:
+    assert STYLES["digits"](value) == shown
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_texts_are_those_of_the_predictions(kind: str, request: pytest.FixtureRequest) -> None:
+    """RP-04: quantiles, the hardest and the easiest, worked out anew from predictions.jsonl."""
+    run = request.getfixturevalue(kind)
+    unit = "bits a byte" if kind == "causal" else "nats a token"
+    rows = list(stored(run, "predictions.jsonl").values())
+    values = [
+        r["nats"] / math.log(2) / r["bytes"] if kind == "causal" else r["nats"] / r["tokens"]
+        for r in rows
+    ]
+    shown = page(run)
+    worked = {a["data-of"]: float(a["value"]) for a, _ in shown.figures if "data-of" in a}
+    for at in (0.05, 0.25, 0.5, 0.75, 0.95):
+        assert worked[f"quantile {at} of texts"] == pytest.approx(np.quantile(values, at))
+    enough = sorted((v, i) for i, v in enumerate(values) if rows[i]["tokens"] >= ENOUGH)
+    ends = [*enough[::-1][:LISTED], *enough[:LISTED]]
+    listed = [(v, key) for key, v in worked.items() if key.startswith(f"{unit} of line")]
+    assert listed == [(pytest.approx(v), f"{unit} of line {i}") for v, i in ends]
+    assert all(rows[i]["id"] in shown.text for _, i in ends)
+
+
+def test_language_page_has_no_section_of_labels(masked: Path) -> None:
+    """What makes no sense without labels is absent, not empty."""
+    shown = page(masked)
+    sections = {a["aria-labelledby"] for tag, a in shown.elements if tag == "section"}
+    assert sections == {"result", "learning", "texts", "data", "use", "recipe", "record"}
+    for word in ("Labels", "Confusion", "Confidence", "Surest mistakes", "gold", "accuracy 정확도"):
+        assert word not in shown.text
+    check_closed(shown)
+
+
+def test_language_page_says_how_to_use_it(masked: Path, causal: Path) -> None:
+    """The commands name this run, and the question fits the task."""
+    filling, telling = page(masked), page(causal)
+    place = f"{masked.parent.name}/mini"
+    assert re.search(rf"\[MASK\] 하루였다\. ' \| mulgil predict {place} -", filling.text)
+    assert f"model.pretrained={place}/model" in filling.text
+    assert "[MASK]" not in telling.text
+    assert "옛날 어느 마을에" in telling.text
+
+
+def test_language_files_of_different_runs_are_noticed(tmp_path: Path) -> None:
+    """RP-04: predictions that do not belong to the result are said; so are rows without figures."""
+    run = make_language_run(tmp_path / "run", rows=40)
+    result, rows = stored(run, "result.json"), list(stored(run, "predictions.jsonl").values())
+    odd: list[dict[str, Any]] = [
+        {"id": "x"},
+        rows[0] | {"nats": math.nan},
+        rows[0] | {"right": "3"},
+    ]
+    odd += [rows[0] | {"tokens": 10**400}, rows[0] | {"bytes": -1}]
+    write_lines(run / "predictions.jsonl", rows + odd)
+    assert "predictions.jsonl: 5 rows lack a figure" in page(run).text
+    result["metrics"]["bits-per-byte"]["bits-per-byte"]["value"] += 0.05
+    write_object(run / "result.json", result)
+    assert "predictions.jsonl gives bits a byte of" in page(run).text
+    write_lines(run / "predictions.jsonl", rows[:30])
+    assert "has 30 texts, but result.json speaks of 40" in page(run).text
+
+
+def test_unfinished_and_empty_language_runs(tmp_path: Path) -> None:
+    """RP-05: half a pretraining, and one without held-out texts."""
+    half = make_language_run(tmp_path / "half", finished=False)
+    (half / "predictions.jsonl").unlink()
+    shown = page(half)
+    assert shown.body[0] == "Unfinished run."
+    assert "The journal ends at step 8,000" in shown.text
+    assert "Bits a byte" in shown.text
+    assert "Held-out texts" not in shown.text
+    assert "--resume" in shown.text
+    empty = page(make_language_run(tmp_path / "empty", rows=0))
+    assert "Measured on no held-out texts" in empty.text
+    for found in (shown, empty):
+        check_closed(found)
+
+
 # ---------------------------------------------------------------- runs that went otherwise
 
 
@@ -181,6 +314,15 @@ def test_diverged_run_is_said_first(tmp_path: Path) -> None:
         file.write(json.dumps({"kind": "step", "step": 1210, "loss": math.nan}) + "\n")
     text = page(run).text
     assert re.search(r"stopped being a number at step 1,210\s?: the training diverged", text)
+
+
+def test_diverged_training_is_said_first(tmp_path: Path) -> None:
+    """RP-05: a training that stops before it journals the bad step leaves its number."""
+    run = make_language_run(tmp_path / "run", finished=False)
+    write_object(run / "diverged.json", {"step": 8003, "rows": ["corpus.txt:7"]})
+    shown = page(run)
+    assert shown.body[0] == "Unfinished run."
+    assert re.search(r"stopped being a number at step 8,003\s?: the training diverged", shown.text)
 
 
 def test_broken_result_is_said_first(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tracemalloc
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulgil.report import figures
+from mulgil.report.language import Texts
+from mulgil.report.learning import Journal
 from mulgil.report.page import write_report
 from mulgil.report.visible import LONGEST, attribute, clip, visible
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from fake_run import PROVENANCE, make_run, write_lines, write_object
+from fake_run import PROVENANCE, make_language_run, make_run, write_lines, write_object
 from page_reader import Page, check_closed, page
 
 PAYLOADS = [
@@ -128,6 +131,38 @@ def test_payloads_are_inert(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in seen
     assert "{{7*7}}" in seen
     assert "&lt;script&gt;alert(36)&lt;/script&gt;" in seen
+
+
+def language_with_everywhere(folder: Path, words: list[str]) -> Path:
+    """Put the words wherever the data of a language run can reach the page."""
+    run = make_language_run(folder, rows=30, texts=tuple(words))
+    lines = (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) | {"tokens": 10} for line in lines]
+    named = [row | {"id": words[i % len(words)]} for i, row in enumerate(rows)]
+    write_lines(run / "predictions.jsonl", named)
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    result |= {"task": words[0], "notes": words}
+    result["metrics"] = {words[1]: {words[2]: {"value": 0.5}}}
+    write_object(run / "result.json", result)
+    return run
+
+
+def test_payloads_are_inert_on_a_language_page(tmp_path: Path) -> None:
+    """RP-01, G23: hardest and easiest texts, ids, task and metrics add no element."""
+    seen: set[str] = set()
+    for start in range(0, len(PAYLOADS), 8):
+        words = (PAYLOADS[start:] + PAYLOADS)[:8]
+        shown = page(language_with_everywhere(tmp_path / f"bad-{start}", words))
+        calm = page(
+            language_with_everywhere(tmp_path / f"calm-{start}", [f"말{i}" for i in range(8)])
+        )
+        counts, expected = (Counter(tag for tag, _ in p.elements) for p in (shown, calm))
+        del counts["span"], expected["span"]
+        assert counts == expected
+        check_closed(shown)
+        seen |= {w for w in words if w in shown.text}
+    assert "<script>alert(1)</script>" in seen
+    assert "{{7*7}}" in seen
 
 
 def test_policy_and_style_load_nothing(tmp_path: Path) -> None:
@@ -255,5 +290,42 @@ def test_rows_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 def test_long_texts_are_cut_and_say_so() -> None:
+    assert "… 90 more characters" in re.sub("<[^>]+>", "", clip("가" * 10, 10, 100))
     assert "… 1,400 more characters" in re.sub("<[^>]+>", "", clip("가" * (LONGEST + 1400)))
     assert clip("가" * LONGEST) == "가" * LONGEST
+
+
+def test_long_journals_and_texts_stay_small(tmp_path: Path) -> None:
+    """Numbers of a journal and beginnings of texts are held, not their lines."""
+    step = {
+        "kind": "step",
+        "loss": 2.5,
+        "learning_rate": 1e-3,
+        "norm": 1.5,
+        "rows_per_second": 540.0,
+    }
+    write_lines(tmp_path / "journal.jsonl", [step | {"step": i} for i in range(20_000)])
+    row = {"text": "가" * 10_000, "nats": 60.0, "tokens": 20, "right": 9, "bytes": 160}
+    write_lines(tmp_path / "predictions.jsonl", [row | {"id": str(i)} for i in range(400)])
+    tracemalloc.start()
+    try:
+        journal = Journal(figures.read_lines(tmp_path / "journal.jsonl", []))
+        texts = Texts(figures.read_lines(tmp_path / "predictions.jsonl", []), False, [])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(journal.steps["loss"].points) == 20_000
+    assert texts.rows == 400
+    assert len(texts.hardest[0][1]["text"]) < 1000
+    assert peak < 3e6
+
+
+def test_short_texts_come_last(tmp_path: Path) -> None:
+    """One hidden token decides nothing; texts in which nothing was asked are not listed."""
+    line = {"id": "a", "text": "글", "nats": 30.0, "tokens": 1, "right": 0, "bytes": 3}
+    long = line | {"id": "b", "nats": 40.0, "tokens": 20, "bytes": 60}
+    silent = line | {"id": "c", "nats": 0.0, "tokens": 0, "bytes": 0}
+    texts = Texts(enumerate([line, silent, long]), bits=False, faults=[])
+    assert [row["id"] for _, row, _ in texts.hardest] == ["b", "a"]
+    assert [row["id"] for _, row, _ in texts.easiest] == ["b", "a"]
+    assert texts.rows == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from mulgil import hangul, splits
 from mulgil.contracts import DataSettings
 from mulgil.errors import DataError
-from mulgil.examples import Example, TextExample
+from mulgil.examples import Example, PassageExample, TextExample
 from mulgil.flow import Parts, Rejected
 from mulgil.splits import Splits, complete, cut, draw
 
@@ -213,3 +214,39 @@ def test_a_fingerprint_is_of_content_and_order() -> None:
     ]
     assert len({same, *map(splits.fingerprint, others)}) == 7
     assert splits.fingerprint([TextExample("a", "\ud800", None)])
+
+
+# ---------------------------------------------------------------- rows that are read as asked for
+
+
+class Kept(Sequence[Example]):
+    """Rows that are not in memory; counts how many were read."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.read = count, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, at: Any) -> Any:
+        self.read += 1
+        return PassageExample(f"k:{at}", f"글 {at}")
+
+    def fingerprint(self) -> str:
+        return f"kept {self.count}"
+
+
+def test_parts_that_are_not_in_memory_are_neither_cut_nor_read() -> None:
+    """A corpus larger than memory has parted itself: shares and limits are its own business."""
+    given = {name: Kept(count) for name, count in (("train", 10**9), ("valid", 5), ("test", 0))}
+    found = complete(
+        Parts(dict(given), [Rejected("a:1", "no text")], ["parted by hash"]),
+        DataSettings(train_rows=3, test_rows=1, max_rejected=0.0),
+        text,
+    )
+    assert [part for _, part in found.items()] == list(given.values())
+    assert sum(part.read for part in given.values()) == 0
+    assert (len(found.rejected), found.notes) == (1, ["parted by hash"])
+    assert splits.fingerprint(found.train) == "kept 1000000000"
+    with pytest.raises(DataError, match="no training rows are left"):
+        complete(Parts({"train": Kept(0), "valid": Kept(2), "test": Kept(2)}), DataSettings(), text)

@@ -187,5 +187,5 @@ def test_words_are_composed_and_folded(tmp_path: Path) -> None:
         for tokenizer in (words, Words.load(tmp_path)):
             encoded = tokenizer.encode([text, ""])
             assert encoded.take(np.array([1, 0]), 8) == ["", expected]
-            assert (encoded.lengths.tolist(), encoded.padded) == ([7, 0], False)
+            assert (encoded.lengths.tolist(), encoded.width) == ([7, 0], "none")
             assert tokenizer.fingerprint() == words.fingerprint()

@@ -14,19 +14,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mulgil import bundled
 from mulgil.errors import ModelError
+from mulgil.storage import verify_folder
 
 
 def locate(name: str) -> Path:
     """Return the folder of a checkpoint that may be opened; a hub id is downloaded.
 
     Args:
-        name: absolute path of a folder, or a hub id.
+        name: absolute path of a folder, "mulgil/..." for one that comes with the package, or a hub
+            id.
 
     Raises:
         ModelError: it cannot be found or reached, or `inspect` refuses it.
+        RunError: a file of the package was changed.
     """
-    folder = Path(name) if Path(name).is_absolute() else _download(name)
+    if name.startswith(bundled.PREFIX):
+        folder = bundled.run(name) / "model"
+        verify_folder(folder)
+    else:
+        folder = Path(name) if Path(name).is_absolute() else _download(name)
     inspect(folder)
     return folder
 

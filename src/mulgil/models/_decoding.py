@@ -333,13 +333,13 @@ def fresh(chosen: Any, tokenizer: Any, precision: str, device: str) -> DecoderNe
     return DecoderNetwork(GPT2LMHeadModel(config), precision, device)
 
 
-def pretrained(folder: Path, precision: str, device: str) -> DecoderNetwork:
-    """Open a checkpoint with the head that it brings."""
+def pretrained(folder: Path, precision: str, device: str, known: bool = True) -> DecoderNetwork:
+    """Open a checkpoint with the head that it brings; not `known`, its weights are random again."""
     from transformers import AutoModelForCausalLM
 
     module, info = _checkpoints.opened(AutoModelForCausalLM, folder)
     _checkpoints.whole(info, folder)
-    return DecoderNetwork(module, precision, device)
+    return DecoderNetwork(module if known else type(module)(module.config), precision, device)
 
 
 def saved(folder: Path, precision: str, device: str) -> DecoderNetwork:

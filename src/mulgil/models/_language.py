@@ -140,10 +140,13 @@ def fresh(chosen: Any, tokenizer: Any, precision: str, device: str) -> MaskedNet
     return MaskedNetwork(BertForMaskedLM(sizes(chosen, tokenizer)), precision, device)
 
 
-def opened(folder: Path, precision: str, device: str) -> MaskedNetwork:
-    """Open a checkpoint with its masked-LM head, or with a fresh one where it has none."""
+def opened(folder: Path, precision: str, device: str, known: bool = True) -> MaskedNetwork:
+    """Open a checkpoint with its masked-LM head, or with a fresh one where it has none.
+
+    Not `known`, its weights are random again.
+    """
     from transformers import AutoModelForMaskedLM
 
     module, info = _checkpoints.opened(AutoModelForMaskedLM, folder)
     _checkpoints.whole(info, folder, f"{module.base_model_prefix}.")
-    return MaskedNetwork(module, precision, device)
+    return MaskedNetwork(module if known else type(module)(module.config), precision, device)

@@ -262,9 +262,9 @@ def sizes(chosen: Any, tokenizer: Any, **more: Any) -> Any:
 
 
 def pretrained(
-    folder: Path, outputs: int, own: bool, precision: str, device: str
+    folder: Path, outputs: int, own: bool, precision: str, device: str, known: bool = True
 ) -> EncoderNetwork:
-    """Open a checkpoint and put a new head on it."""
+    """Open a checkpoint and put a new head on it; not `known`, its weights are random again."""
     from transformers import AutoModelForSequenceClassification
 
     if own:
@@ -273,8 +273,9 @@ def pretrained(
         )
         _checkpoints.whole(info, folder, f"{module.base_model_prefix}.")
         if not any(".pooler." in key for key in info["missing_keys"]):
+            module = module if known else type(module)(module.config)
             return EncoderNetwork(module, precision, device)
-    return EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
+    return EncoderNetwork(MeanPooled(_body(folder, known), outputs), precision, device)
 
 
 def saved(folder: Path, outputs: int, precision: str, device: str) -> EncoderNetwork:
@@ -294,14 +295,14 @@ def saved(folder: Path, outputs: int, precision: str, device: str) -> EncoderNet
     return network
 
 
-def _body(folder: Path) -> nn.Module:
+def _body(folder: Path, known: bool = True) -> nn.Module:
     from transformers import AutoModel
 
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     pooler = {"add_pooling_layer": False} if kind in {"bert", "roberta", "xlm-roberta"} else {}
     opened: tuple[nn.Module, dict[str, Any]] = _checkpoints.opened(AutoModel, folder, **pooler)
     _checkpoints.whole(opened[1], folder)
-    return opened[0]
+    return opened[0] if known else type(opened[0])(opened[0].config, **pooler)
 
 
 def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:

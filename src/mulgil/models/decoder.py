@@ -10,7 +10,7 @@ runs through `_fastgpt`; all others run as transformers wrote them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -28,7 +28,9 @@ class DecoderSettings(settings.Settings):
     """Settings of the decoder family; the sizes are for a fresh model only."""
 
     pretrained: Annotated[str | None, settings.PATH_OR_NAME] = None
-    """Hub id or local folder; without it the model is fresh, of the sizes below."""
+    """Local folder, hub id, or "mulgil/mini-gpt"; without it a fresh model of the sizes below."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """"random" takes a checkpoint's architecture and tokenizer and forgets what it has learnt."""
     hidden: int = pydantic.Field(256, ge=8, le=8192)
     """Fresh: width of a token's vector."""
     layers: int = pydantic.Field(4, ge=1, le=96)
@@ -95,7 +97,8 @@ class Decoder(Model):
         if folder is None:
             return _decoding.fresh(self.settings, tokenizer, precision, device)
         _checkpoints.fits(folder, tokenizer.size)
-        return _decoding.pretrained(folder, precision, device)
+        known = self.settings.weights == "pretrained"
+        return _decoding.pretrained(folder, precision, device, known)
 
     @classmethod
     def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:

@@ -25,7 +25,9 @@ class EncoderSettings(settings.Settings):
     """Settings of the encoder family; the sizes are for a fresh model only."""
 
     pretrained: Annotated[str | None, settings.PATH_OR_NAME] = None
-    """Hub id or local folder; without it the model is fresh, of the sizes below."""
+    """Local folder, hub id, or "mulgil/mini"; without it a fresh model of the sizes below."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """"random" takes a checkpoint's architecture and tokenizer and forgets what it has learnt."""
     pooling: Literal["auto", "mean"] = "auto"
     """"auto" takes the checkpoint's own head where it has one, "mean" never does."""
     hidden: int = pydantic.Field(256, ge=8, le=8192)
@@ -88,17 +90,17 @@ class Encoder(Model):
         from mulgil.models import _language, _network
 
         torch.manual_seed(seed)
-        folder = self.source()
+        folder, known = self.source(), self.settings.weights == "pretrained"
         if folder is not None:
             _checkpoints.fits(folder, tokenizer.size)
         if head.skill == "fill":
             if folder is None:
                 return _language.fresh(self.settings, tokenizer, precision, device)
-            return _language.opened(folder, precision, device)
+            return _language.opened(folder, precision, device, known)
         if folder is None:
             return _network.fresh(self.settings, tokenizer, head, precision, device)
         own = head.pooling == "own" and self.settings.pooling == "auto"
-        return _network.pretrained(folder, head.outputs, own, precision, device)
+        return _network.pretrained(folder, head.outputs, own, precision, device, known)
 
     @classmethod
     def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:

@@ -170,6 +170,27 @@ def sureness(bins: Sequence[Bin]) -> Markup:
     return canvas.drawn()
 
 
+def histogram(counts: Sequence[int], across: Point, middle: float, name: str) -> Markup:
+    """Draw how many fall into each of the equal stretches of a scale.
+
+    Args:
+        counts: how many, a figure a stretch.
+        across: where the scale begins and ends.
+        middle: the median, marked by a line.
+        name: of the scale.
+    """
+    up = ticks(0, max(4, *counts))
+    marks = ticks(*across, about=6)
+    canvas = _Canvas(across, (0, up[-1]), f"Number of texts over {name}")
+    canvas.axes([x for x in marks if across[0] <= x <= across[1]], up, name, shares="")
+    width = (across[1] - across[0]) / len(counts)
+    for i, count in enumerate(counts):
+        left = across[0] + i * width
+        canvas.bar("right", (left, left + width), (0, count))
+    canvas.line("middle", [(middle, 0), (middle, up[-1])])
+    return canvas.drawn()
+
+
 def interval(value: float, low: float, high: float) -> Markup:
     """Draw a share with its interval on a scale from 0 to 1, as wide as the table cell."""
     at, left, right = (100 * min(max(v, 0.0), 1.0) for v in (value, low, high))

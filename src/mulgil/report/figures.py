@@ -2,14 +2,11 @@
 
 Chosen: lenient reading, because a report is wanted most when a run went wrong: a file that is
 missing or broken becomes a sentence on the page, and a torn last line (what a stopped run
-leaves) nothing at all. Predictions are read in one pass that keeps counts and the surest
-mistakes only: 50,000 rows take 0.4 s and no memory worth naming. It costs strictness: who wants
-it uses `mulgil evaluate`.
+leaves) nothing at all. It costs strictness: who wants it uses `mulgil evaluate`.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -18,12 +15,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mulgil.metrics.ece import BINS
-from mulgil.report.charts import Bin
 from mulgil.report.visible import attribute
 
-WORST = 20
-"""Mistakes that are kept."""
+RESULT, JOURNAL, ANSWERS = "result.json", "journal.jsonl", "predictions.jsonl"
+SLACK = 1e-3
+"""How far what predictions.jsonl gives may be from result.json: its figures are rounded."""
 
 Row = dict[str, Any]
 
@@ -78,65 +74,6 @@ def read_lines(path: Path, faults: list[str]) -> Iterator[tuple[int, Row]]:
         faults.append(f"{path.name}: {broken - torn:,} broken lines were left out.")
 
 
-class Answers:
-    """What the test rows were answered, gathered in one pass.
-
-    Attributes:
-        rows: rows read.
-        bins: answers by confidence, as the metric `ece` bins them.
-        worst: (confidence, -line, row, label) of the surest mistakes, the surest first.
-    """
-
-    def __init__(self, rows: Iterator[tuple[int, Row]], faults: list[str]) -> None:
-        self.rows = odd = 0
-        self.bins = [Bin() for _ in range(BINS)]
-        self.worst: list[tuple[float, int, Row, str]] = []
-        for number, row in rows:
-            try:
-                judged = _judged(row)
-            except (AttributeError, KeyError, TypeError, ValueError):
-                odd += 1
-                continue
-            self.rows += 1
-            self._count(number, row, judged)
-        self.worst.sort(key=lambda item: item[:2], reverse=True)
-        if odd:
-            faults.append(f"predictions.jsonl: {odd:,} rows lack an answer and were left out.")
-
-    def _count(self, number: int, row: Row, judged: list[tuple[str, float, bool]]) -> None:
-        for _, sure, right in judged:
-            held = self.bins[min(max(int(sure * BINS), 0), BINS - 1)]
-            held.rows += 1
-            held.right += right
-            held.confidence += sure
-        wrong = [(sure, label) for label, sure, right in judged if not right]
-        if wrong:
-            sure, label = max(wrong)
-            # The line number is unique, so rows are never compared.
-            keep = heapq.heappush if len(self.worst) < WORST else heapq.heappushpop
-            keep(self.worst, (sure, -number, row, label))
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error of these answers."""
-        whole = sum(b.rows for b in self.bins)
-        return sum(abs(b.right - b.confidence) for b in self.bins) / whole if whole else 0.0
-
-
-def _judged(row: Row) -> list[tuple[str, float, bool]]:
-    """Return (label, confidence, right) of each answer of a row: one, or one a label."""
-    gold, said, chances = row["gold"], row["predicted"], row["probabilities"]
-    if gold is None or not all(math.isfinite(chance) for chance in chances.values()):
-        raise ValueError("nothing to judge")
-    if isinstance(said, str):
-        return [(said, float(chances[said]), said == gold)]
-    judged = []
-    for label, chance in chances.items():
-        yes = label in said
-        judged.append((label, float(chance if yes else 1 - chance), yes == (label in gold)))
-    return judged
-
-
 def duration(seconds: float) -> str:
     """Return 12.3 s, 4 min 12 s or 2 h 05 min."""
     if seconds < 60:
@@ -151,11 +88,17 @@ STYLES: dict[str, Callable[[float], str]] = {
     "percent": lambda v: f"{v:.1%}",
     "bare": lambda v: f"{100 * v:.1f}",
     "score": lambda v: f"{v:.3f}" if abs(v) < 100 else f"{v:,.1f}",
+    "digits": lambda v: f"{v:,.{min(max(3 - _tens(v), 0), 3)}f}",
     "short": lambda v: f"{v:,.0f}" if abs(v) >= 100 else f"{v:.3g}",
     "big": lambda v: f"{v / 1e6:,.1f} M" if abs(v) >= 1e6 else f"{v:,.0f}",
     "time": duration,
 }
 """How figures are rounded for people."""
+
+
+def _tens(value: float) -> int:
+    """Return the power of ten that the value has."""
+    return math.floor(math.log10(abs(value))) if value else 0
 
 
 def worked_out(value: float, style: str, what: str) -> Markup:

@@ -72,11 +72,17 @@ def attribute(text: str) -> Markup:
     return escape(_UNSEEN.sub(lambda m: f"U+{ord(m[0]):04X}", text))
 
 
-def clip(text: str) -> Markup:
-    """Return the beginning of a text as `visible` shows it, and how much more there is."""
-    more = len(text) - LONGEST
+def clip(text: str, longest: int = LONGEST, whole: int = 0) -> Markup:
+    """Return the beginning of a text as `visible` shows it, and how much more there is.
+
+    Args:
+        text: as it stands in the data.
+        longest: characters that are shown.
+        whole: length of the text before it was cut, when it was.
+    """
+    more = max(len(text), whole) - longest
     tail = Markup(' <span class="soft">… {:,} more characters</span>').format(more)
-    return visible(text[:LONGEST]) + tail if more > 0 else visible(text)
+    return visible(text[:longest]) + tail if more > 0 else visible(text)
 
 
 def homeless(text: str) -> str:

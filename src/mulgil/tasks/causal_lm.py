@@ -30,7 +30,7 @@ class CausalLmSettings(settings.Settings):
     """Tokens that a text is continued by, at most."""
     temperature: float = pydantic.Field(0.8, ge=0, le=10)
     """Of the distribution that is drawn from; 0 always takes the likeliest token."""
-    top_k: int = pydantic.Field(0, ge=0)
+    top_k: int = pydantic.Field(0, ge=0, lt=1 << 31)
     """Draw among so many of the likeliest tokens; 0 draws among all."""
     top_p: float = pydantic.Field(0.95, gt=0, le=1)
     """Draw among the likeliest tokens that together have this probability."""

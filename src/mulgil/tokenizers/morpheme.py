@@ -1,10 +1,10 @@
 """Subwords that never reach across a Korean morpheme: "학교에서" is "학교" and "에서".
 
 Chosen: kiwipiepy finds the morphemes, and only the places where they begin and end are taken from
-it, as cuts in the text as it stands; its own normalised forms ("갔다" as 가, 었, 다) are never used,
-so decoding gives the text back. Within a cut BPE or Unigram look for pieces as `subword` does. It
-costs time (about 2,000 reviews a second and core, 0.5 GB of memory, 2.6 s to load), the extra
-"korean", and plain transformers, which opens the saved folder but does not know the cuts.
+it, as cuts in the text as it stands; its own normalised forms ("갔다" as 가, 었, 다) are never
+used, so decoding gives the text back. Within a cut BPE or Unigram look for pieces as `subword`
+does. It costs time (about 2,000 reviews a second and core, 0.5 GB of memory, 2.6 s to load), the
+extra "korean", and plain transformers, which opens the saved folder but does not know the cuts.
 """
 
 from __future__ import annotations

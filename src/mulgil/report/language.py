@@ -1,0 +1,199 @@
+"""What the page of a language run draws: how hard its held-out texts are, and which are hardest.
+
+Chosen: the unit is bits a byte where every token of a text is asked for (causal-lm), which compares
+texts in any script, and nats a token where some are (masked-lm); other tasks get nats a token.
+Predictions are read in one pass that keeps a number a text and the beginnings of a few texts, so
+that long texts cost no memory. Texts with few tokens asked for stand behind all others in the lists
+of the hardest and the easiest, because chance alone decides how hard those are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import tomllib
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+
+from mulgil.report import charts
+from mulgil.report.figures import ANSWERS, RESULT, SLACK, Figures, Row, worked_out
+
+LISTED = 8
+"""Hardest texts that are shown, and as many easiest ones."""
+ENOUGH = 8
+"""Tokens asked for from which a text says something by itself."""
+SHOWN = 140
+"""Characters of a text that are shown."""
+BARS = 32
+"""Stretches of the histogram."""
+FAR = 0.99
+"""Share of the texts that the histogram's scale reaches; the few beyond would flatten the rest."""
+QUANTILES = ((0.05, "5%"), (0.25, "25%"), (0.5, "half"), (0.75, "75%"), (0.95, "95%"))
+
+_Held = tuple[bool, float, int, Row]
+"""Whether enough tokens were asked for, the rank, the line (negative), the row."""
+
+
+class Texts:
+    """What the model made of the held-out texts, gathered in one pass.
+
+    Attributes:
+        bits: whether a text's figure is bits a byte, not nats a token.
+        rows: texts read.
+        sums: nats, tokens, right tokens and bytes of all of them.
+        values: a figure for each text in which something was asked.
+        hardest: (line, row, figure) of the hardest texts, the hardest first.
+        easiest: the same of the easiest ones.
+    """
+
+    def __init__(self, lines: Iterable[tuple[int, Row]], bits: bool, faults: list[str]) -> None:
+        self.bits = bits
+        self.rows = odd = 0
+        self.sums = [0.0, 0.0, 0.0, 0.0]
+        self.values = array("d")
+        hardest: list[_Held] = []
+        easiest: list[_Held] = []
+        for line, row in lines:
+            measured = _measured(row)
+            if measured is None:
+                odd += 1
+                continue
+            self.rows += 1
+            self.sums = [a + b for a, b in zip(self.sums, measured, strict=True)]
+            value = _figure(measured, bits)
+            if value is None:
+                continue
+            self.values.append(value)
+            for held, rank in ((hardest, value), (easiest, -value)):
+                _hold(held, (measured[1] >= ENOUGH, rank, -line), row)
+        self.hardest = [(-line, row, rank) for _, rank, line, row in sorted(hardest, reverse=True)]
+        self.easiest = [(-line, row, -rank) for _, rank, line, row in sorted(easiest, reverse=True)]
+        if odd:
+            faults.append(f"{ANSWERS}: {odd:,} rows lack a figure and were left out.")
+
+    @property
+    def unit(self) -> str:
+        """What a text's figure counts."""
+        return "bits a byte" if self.bits else "nats a token"
+
+    @property
+    def quoted(self) -> dict[int, Row]:
+        """`{line: row}` of the texts that are shown."""
+        return {line: row for line, row, _ in (*self.hardest, *self.easiest)}
+
+
+def _measured(row: Row) -> tuple[float, float, float, float] | None:
+    """Return nats, tokens, right tokens and bytes of a row, or None when one is missing."""
+    found = [row.get(key) for key in ("nats", "tokens", "right", "bytes")]
+    try:
+        nats, tokens, right, size = (
+            float(v) for v in found if isinstance(v, int | float) and 0 <= v < math.inf
+        )
+    except (ValueError, OverflowError):  # fewer than four, or one of more than 308 digits
+        return None
+    return nats, tokens, right, size
+
+
+def _figure(measured: tuple[float, float, float, float], bits: bool) -> float | None:
+    """Return bits a byte or nats a token, None for a text in which nothing was asked."""
+    nats, tokens, _, size = measured
+    whole = size * math.log(2) if bits else tokens
+    value = nats / whole if whole and tokens else math.inf
+    return value if math.isfinite(value) else None
+
+
+def _hold(held: list[_Held], rank: tuple[bool, float, int], row: Row) -> None:
+    """Keep a text when it is among the first ones, and of its text the beginning only."""
+    if len(held) == LISTED and rank < held[0][:3]:
+        return
+    text = row.get("text")
+    text = text if isinstance(text, str) else ""
+    kept = {key: row[key] for key in ("nats", "tokens", "right", "bytes")}
+    kept |= {"id": str(row.get("id", -rank[2])), "text": text[:SHOWN], "length": len(text)}
+    keep = heapq.heappush if len(held) < LISTED else heapq.heappushpop
+    keep(held, (*rank, kept))  # the line is unique, so rows are never compared
+
+
+def is_language(result: Row, schema: Row) -> bool:
+    """Return whether a run is of a language task: of passages, measured by likelihoods."""
+    metrics = result.get("metrics")
+    measured = isinstance(metrics, dict) and "bits-per-byte" in metrics
+    return measured or schema.get("shape") == "passage"
+
+
+def task_name(result: Row, recipe: str) -> str:
+    """Return the task of a run, from its result or, unfinished, from its recipe; "" if unknown."""
+    if isinstance(result.get("task"), str):
+        return str(result["task"])
+    try:
+        task = tomllib.loads(recipe).get("task")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return ""
+    return str(task.get("name", "")) if isinstance(task, dict) else ""
+
+
+def view(fig: Figures, texts: Texts, task: str) -> Row:
+    """Return what the template draws of the held-out texts."""
+    return {
+        "task": task,
+        "unit": texts.unit,
+        "metric": "bits-per-byte" if texts.bits else "loss",
+        "shown": SHOWN,
+        "enough": ENOUGH,
+        "spread": _spread(texts) if texts.values else None,
+        "hardest": [_text(fig, texts, *item) for item in texts.hardest],
+        "easiest": [_text(fig, texts, *item) for item in texts.easiest],
+    }
+
+
+def disagreements(fig: Figures, texts: Texts) -> list[str]:
+    """Say where predictions.jsonl and result.json cannot be of the same run."""
+    rows = fig.number(RESULT, "n")
+    if not texts.rows or rows is None:
+        return []
+    if texts.rows != rows:
+        return [f"{ANSWERS} has {texts.rows:,} texts, but {RESULT} speaks of {rows:,}."]
+    nats, tokens, right, size = texts.sums
+    found = {
+        "loss": ("a loss", nats, tokens),
+        "bits-per-byte": ("bits a byte", nats / math.log(2), size),
+        "token-accuracy": ("a token accuracy", right, tokens),
+    }
+    for name, (title, part, whole) in found.items():
+        stored = fig.number(RESULT, "metrics", name, name, "value")
+        if stored is not None and whole and abs(part / whole - stored) > SLACK:
+            return [f"{ANSWERS} gives {title} of {part / whole:.3f}, {RESULT} {stored:.3f}."]
+    return []
+
+
+def _spread(texts: Texts) -> Row:
+    """Return the histogram of the texts' figures, and their quantiles."""
+    values = np.frombuffer(texts.values)  # [texts], float64
+    least, most = float(values.min()), float(np.quantile(values, FAR))
+    most = most if most > least else least + 1
+    counts, _ = np.histogram(np.minimum(values, most), BARS, (least, most))
+    median = float(np.median(values))
+    beyond = int((values > most).sum())
+    return {
+        "drawn": charts.histogram(counts.tolist(), (least, most), median, texts.unit),
+        "texts": worked_out(len(values), "count", "texts with a figure"),
+        "beyond": worked_out(beyond, "count", "texts beyond the scale") if beyond else None,
+        "quantiles": [
+            (name, worked_out(float(np.quantile(values, at)), "score", f"quantile {at} of texts"))
+            for at, name in QUANTILES
+        ],
+    }
+
+
+def _text(fig: Figures, texts: Texts, line: int, row: Row, value: float) -> Row:
+    """Return what is shown of a text."""
+    return {
+        "id": row["id"],
+        "text": row["text"],
+        "length": row["length"],
+        "value": worked_out(value, "score", f"{texts.unit} of line {line}"),
+        "right": fig("count", ANSWERS, line, "right"),
+        "tokens": fig("count", ANSWERS, line, "tokens"),
+    }

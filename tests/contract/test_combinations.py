@@ -1,0 +1,249 @@
+"""What goes together trains, saves and answers: the registry itself says what is tested here.
+
+A new model, task or method is picked up without a line of change, but for the sizes of a model
+that would be slow at its defaults, and a data set for a new shape of rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mulgil import evaluation, pipeline, recipe, registry
+from mulgil.contracts import LabelTask, refusal
+from mulgil.errors import SettingError
+from mulgil.examples import Example
+from mulgil.flow import Array
+from mulgil.predictor import Predictor
+
+TINY = [
+    *("model.hidden=32", "model.layers=2", "model.heads=2", "model.positions=48"),
+    *("tokenizer.vocab_size=1500", "tokenizer.max_length=48"),
+]
+SMALL = {"encoder": TINY, "decoder": TINY}
+"""Sizes at which a model trains in a second."""
+
+DATA = {"text": "sample", "passage": "corpus"}
+"""A data set for each shape of rows that a task reads."""
+
+PARTS = list(itertools.product(*(registry.names(wing) for wing in ("tasks", "models", "methods"))))
+
+
+def why_not(task: str, model: str, method: str) -> str | None:
+    """Return why these cannot be combined on small data, as the contracts say it."""
+    data = DATA[registry.load("tasks", task).shape]
+    names = {"data": data, "model": model, "task": task, "method": method}
+    plugins = [
+        registry.load(f"{wing}s", name)
+        for wing, name in (
+            ("dataset", data),
+            ("model", model),
+            ("task", task),
+            ("method", method),
+        )
+    ]
+    return refusal(*plugins, names)
+
+
+ALLOWED = [parts for parts in PARTS if why_not(*parts) is None]
+REFUSED = [parts for parts in PARTS if why_not(*parts) is not None]
+LABELLED = [p for p in ALLOWED if issubclass(registry.load("tasks", p[0]), LabelTask)]
+LANGUAGE = [p for p in ALLOWED if p not in LABELLED]
+
+Remembered = list[tuple[list[Example], Array]]
+
+
+@pytest.fixture(scope="module")
+def passages(tmp_path_factory: pytest.TempPathFactory, korean_texts: list[str]) -> Path:
+    """Return a file with the texts of the bundled sample, one a line."""
+    path = tmp_path_factory.mktemp("corpus") / "texts.txt"
+    path.write_text("".join(f"{text}\n" for text in korean_texts), encoding="utf-8")
+    return path
+
+
+def chosen(
+    task: str, model: str, method: str, *more: str, passages: Path = Path("none.txt")
+) -> recipe.Recipe:
+    """Return a recipe of some 60 rows of the sample and the smallest sizes."""
+    data = DATA[registry.load("tasks", task).shape]
+    overrides = [
+        *(f"task.name={task}", f"model.name={model}", f"method.name={method}"),
+        *("data.train_rows=60", "data.test_rows=20", "data.valid_share=0.03"),
+        *("trainer.epochs=2", "trainer.precision=fp32", "trainer.learning_rate=1e-3"),
+        *([f"data.paths={passages}", "data.test_share=0.1"] if data == "corpus" else []),
+        *SMALL.get(model, []),
+        *more,
+    ]
+    return recipe.read("sample-tfidf", ["name=run", f"data.name={data}", *overrides])
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> Remembered:
+    """Return the test rows and what each network makes of them just before it is saved."""
+    found: Remembered = []
+    keep = pipeline._keep
+
+    def answer_and_keep(made: Any, network: Any, folder: Any) -> None:
+        measured = evaluation.measure(network, made.loaders.test, made.task, made.schema)
+        found.append((list(made.splits.test), measured))
+        keep(made, network, folder)
+
+    monkeypatch.setattr(pipeline, "_keep", answer_and_keep)
+    return found
+
+
+def texts(run: Path) -> list[str]:
+    lines = (run / "predictions.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line)["text"] for line in lines]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# ---------------------------------------------------------------- what goes together
+
+
+@pytest.mark.parametrize("parts", ALLOWED, ids="-".join)
+def test_what_may_be_combined_trains_saves_and_answers_the_same(
+    parts: tuple[str, str, str], remembered: Remembered, passages: Path, tmp_path: Path
+) -> None:
+    """TK-07, PR-04, PR-05: in memory, from its files, and from its files again."""
+    run = pipeline.run(chosen(*parts, passages=passages), tmp_path)
+    assert len(texts(run)) == 20
+    rows, measured = remembered[0]
+    asked = [f"{text} [MASK]" for text in texts(run)[:5]]  # a blank, where the task fills blanks
+    answers = []
+    for _ in range(2):
+        predictor = Predictor(run)
+        again = predictor.score(rows)[1]
+        assert np.abs(again - measured).max() < 1e-6 * max(1.0, np.abs(measured).max())
+        answers += [list(predictor.predict(asked)), list(predictor.predict(asked))]
+    assert answers[0] == answers[1] == answers[2] == answers[3]
+    assert not any("error" in answer for answer in answers[0])
+    if parts in LANGUAGE:
+        fields = registry.load("tasks", parts[0]).fields
+        assert all(tuple(answer) == fields for answer in answers[0])
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    assert result["n"] == 20
+    assert list(result["metrics"]) == list(registry.load("tasks", parts[0]).metrics)
+    assert result["parameters"]["total"] >= result["parameters"]["trainable"] > 0
+    assert result["rows"] | {"valid": 0} == {"train": 60, "valid": 0, "test": 20, "rejected": 0}
+
+
+@pytest.mark.parametrize("parts", ALLOWED, ids="-".join)
+def test_the_same_recipe_gives_the_same_run(
+    parts: tuple[str, str, str], passages: Path, tmp_path: Path
+) -> None:
+    """TR-07, CF-04, EV-11: from the run's own recipe the same weights and figures, bit for bit."""
+    first = pipeline.run(chosen(*parts, passages=passages), tmp_path / "one")
+    again = recipe.read(str(first / "recipe.toml"))
+    second = pipeline.run(again, tmp_path / "two")
+    assert files(first / "model") == files(second / "model")
+    assert (first / "predictions.jsonl").read_bytes() == (second / "predictions.jsonl").read_bytes()
+    results = [json.loads((run / "result.json").read_text("utf-8")) for run in (first, second)]
+    for result in results:
+        del result["finished"], result["training"]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("parts", LABELLED, ids="-".join)
+def test_several_labels_a_row(
+    parts: tuple[str, str, str], remembered: Remembered, tmp_path: Path
+) -> None:
+    """Multi-label, from a file: lists of labels, an empty one among them."""
+    names = [["재미"], ["재미", "음악"], [], ["연기", "음악"], ["연기"]]
+    words = ["웃기다", "웃기고 노래가 좋다", "그냥 봤다", "배우와 노래가 좋다", "배우가 좋다"]
+    path = tmp_path / "rows.jsonl"
+    lines = [{"text": f"{words[i % 5]} {i // 5}번째", "label": names[i % 5]} for i in range(100)]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
+    several = ["data.name=files", f"data.train={path}", "task.multi_label=true"]
+    run = pipeline.run(chosen(*parts, *several, "data.test_share=0.2"), tmp_path / "runs")
+    shares = Predictor(run).probabilities(texts(run))
+    assert np.abs(shares - remembered[0][1]).max() < 1e-6
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    assert (result["multi_label"], result["labels"]) == (True, ["연기", "음악", "재미"])
+    answers = list(Predictor(run).predict(texts(run)))
+    for answer, row in zip(answers, shares, strict=True):
+        assert answer["labels"] == [
+            n for n, p in zip(result["labels"], row, strict=True) if p >= 0.5
+        ]
+
+
+@pytest.mark.parametrize("parts", REFUSED, ids="-".join)
+def test_what_may_not_be_combined_is_refused_with_the_reason(
+    parts: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """Before the data is read, and in the words of the contracts."""
+    with pytest.raises(SettingError) as caught:
+        pipeline.prepare(chosen(*parts))
+    assert str(caught.value) == why_not(*parts)
+    for name in parts[1:]:
+        assert name in str(caught.value) or parts[0] in str(caught.value)
+
+
+def test_the_three_rules() -> None:
+    """Shape, skill, kind: each alone is a reason."""
+    names = {"data": "d", "model": "m", "task": "t", "method": "x"}
+
+    def rule(**changes: Any) -> str | None:
+        parts: dict[str, Any] = {"shape": "text", "reads": "text", "kind": "encoder"} | changes
+        dataset = type("D", (), {"shape": parts["shape"]})
+        model = type("M", (), {"skills": frozenset({"pool"}), "kind": parts["kind"]})
+        needs = frozenset(parts.get("needs", {"pool"}))
+        task = type("T", (), {"shape": parts["reads"], "needs": needs})
+        method = type("X", (), {"works_on": frozenset({"encoder"})})
+        return refusal(dataset, model, task, method, names)  # type: ignore[arg-type]
+
+    assert rule() is None
+    assert rule(shape="pair") == 'task "t" reads rows of shape "text", but data "d" gives "pair"'
+    assert rule(needs={"score"}) == 'task "t" needs a model with the skill score; "m" has pool'
+    assert rule(kind="features") == 'method "x" works on encoder models; "m" is of kind features'
+
+
+@pytest.mark.parametrize("metric", ["confusion", "per-class", "acuracy", "f1"])
+def test_a_metric_that_cannot_pick_the_best_is_refused_before_the_work(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CF-03: a table of figures, or no metric of the task."""
+
+    def read(*_: Any) -> None:
+        raise AssertionError("the data was read")
+
+    monkeypatch.setattr(pipeline, "load_splits", read)
+    parts = ("classification", "tfidf", "linear-probe")
+    with pytest.raises(SettingError, match=r"trainer\.metric"):
+        pipeline.prepare(chosen(*parts, f"trainer.metric={metric}"))
+
+
+def single(task: str) -> list[str]:
+    """Return what can pick the best weights of a task."""
+    names = [n for n in registry.load("tasks", task).metrics if registry.load("metrics", n).single]
+    return list(dict.fromkeys(["auto", "loss", *names]))
+
+
+PICKS = [
+    (task, model, metric)
+    for task, model in (("classification", "encoder"), ("causal-lm", "decoder"))
+    for metric in single(task)
+]
+
+
+@pytest.mark.parametrize(("task", "model", "metric"), PICKS)
+def test_metrics_that_pick_the_best(
+    task: str, model: str, metric: str, passages: Path, tmp_path: Path
+) -> None:
+    recipe = chosen(task, model, "full", f"trainer.metric={metric}", passages=passages)
+    run = pipeline.run(recipe, tmp_path)
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    journal = [json.loads(line) for line in (run / "journal.jsonl").read_text("utf-8").splitlines()]
+    name = registry.load("tasks", task).metrics[0] if metric == "auto" else metric
+    looks = [line[name] for line in journal if line["kind"] == "valid"]
+    lower = {"loss", "ece", "perplexity", "bits-per-byte"}
+    best = min(looks) if name in lower else max(looks)
+    assert result["valid"] == {name: pytest.approx(best)}
