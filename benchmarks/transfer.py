@@ -2,7 +2,7 @@
 
     python benchmarks/transfer.py [--pretrained mulgil/mini] [--rows 500] [--seeds 5]
 
-NSMC, so many training rows (drawn anew for each seed, without a validation part: nothing is chosen),
+NSMC, so many training rows (drawn anew for each seed, no validation part: nothing is chosen),
 the whole test part. Both ways see the same rows in the same order, with the same architecture and
 tokenizer; only the weights that they start from differ (`model.weights`). What is chosen for each
 way, its learning rate and its epochs, was chosen on other rows: `--choose` trains a grid of both on

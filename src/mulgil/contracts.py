@@ -8,8 +8,8 @@ the middle of a run; and only numpy arrays between rooms, so that whoever answer
 never imports torch. It costs one copy of the scores a batch.
 
 What may be combined is data, not code: `task.needs <= model.skills`, `model.kind in
-method.works_on`, `dataset.shape == task.shape`. `refusal` reads these three lines for `check`,
-the docs and the tests.
+method.works_on`, `dataset.shape == task.shape`, labels where a method needs them. `refusal` reads
+these lines for `check`, the docs and the tests.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import pydantic
 from mulgil.examples import Example
 from mulgil.flow import (
     Array,
+    Asker,
     Batch,
-    Blanks,
     Frame,
     Head,
     Judged,
@@ -214,6 +214,7 @@ class Task(ABC):
     Settings: ClassVar[type[Settings]] = Settings
     shape: ClassVar[str]
     needs: ClassVar[frozenset[Skill]]
+    labelled: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]]
     """Metrics of an evaluation; the first decides early stopping and the best checkpoint."""
 
@@ -248,6 +249,8 @@ class Task(ABC):
 class LabelTask(Task):
     """Gold answers come with the rows."""
 
+    labelled: ClassVar[bool] = True
+
     @abstractmethod
     def targets(self, rows: Sequence[Example], schema: Schema) -> Array:
         """Return int64 [N], or float32 [N, labels] when multi-label."""
@@ -271,20 +274,6 @@ class LabelTask(Task):
     @abstractmethod
     def answer(self, probabilities: Array, schema: Schema) -> dict[str, Any]:
         """Return what the user gets for one row: the answer and a probability for each choice."""
-
-
-class Asker(Protocol):
-    """Makes blanks of windows."""
-
-    def __call__(self, inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
-        """Return what the network reads and what it is asked for.
-
-        Args:
-            inputs: a batch of windows.
-            rows: int64 [B], their numbers.
-            draw: seed of this batch's draws in training; None draws by the row's number alone, so
-                that every evaluation asks the same.
-        """
 
 
 class LanguageTask(Task):
@@ -315,6 +304,7 @@ class Method(ABC):
 
     Settings: ClassVar[type[Settings]] = Settings
     works_on: ClassVar[frozenset[Kind]]
+    needs_labels: ClassVar[bool] = False
     pooling: ClassVar[Literal["own", "mean"]] = "own"
 
     def __init__(self, settings: Any) -> None:
@@ -397,4 +387,6 @@ def refusal(
             f'method "{names["method"]}" works on {", ".join(sorted(method.works_on))} models;'
             f' "{names["model"]}" is of kind {model.kind}'
         )
+    if method.needs_labels and not task.labelled:
+        return f'method "{names["method"]}" needs labels; task "{names["task"]}" has none'
     return None

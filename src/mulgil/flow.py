@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -102,6 +102,20 @@ class Blanks:
     lengths: Array
     targets: Array
     bytes: Array
+
+
+class Asker(Protocol):
+    """Makes blanks of windows."""
+
+    def __call__(self, inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
+        """Return what the network reads and what it is asked for.
+
+        Args:
+            inputs: a batch of windows.
+            rows: int64 [B], their numbers.
+            draw: seed of this batch's draws in training; None draws by the row's number alone, so
+                that every evaluation asks the same.
+        """
 
 
 UNASKED = -100

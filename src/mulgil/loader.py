@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from mulgil.contracts import Asker, Encoded
-from mulgil.flow import Array, Batch
+from mulgil.contracts import Encoded
+from mulgil.flow import Array, Asker, Batch
 
 Plan = list[Array]
 

@@ -131,6 +131,7 @@ def _answers(task: Task, schema: Schema, gold: Any, measured: Array) -> Iterator
 def origin(settings: Any) -> str | None:
     """Return a hub id, or a local folder's name without the way to it."""
     name = getattr(settings, "pretrained", None)
-    return (
-        None if name is None else name.rstrip("/").rpartition("/")[2] if name[:1] == "/" else name
-    )
+    if name is None or name[:1] != "/":
+        return name
+    *_, above, last = name.rstrip("/").split("/")
+    return f"{above}/{last}" if last == "model" else last  # the model of a run

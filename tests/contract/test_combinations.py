@@ -197,7 +197,7 @@ def test_the_three_rules() -> None:
         model = type("M", (), {"skills": frozenset({"pool"}), "kind": parts["kind"]})
         needs = frozenset(parts.get("needs", {"pool"}))
         task = type("T", (), {"shape": parts["reads"], "needs": needs})
-        method = type("X", (), {"works_on": frozenset({"encoder"})})
+        method = type("X", (), {"works_on": frozenset({"encoder"}), "serves": None})
         return refusal(dataset, model, task, method, names)  # type: ignore[arg-type]
 
     assert rule() is None

@@ -278,7 +278,7 @@ def run(line: str, folder: Path, **more: str) -> str:
         env=kept | own | more,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,  # a line may train, and the machine may be busy
         check=False,
     )
     assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}{done.stderr[-1000:]}"

@@ -103,7 +103,7 @@ def test_any_text_can_be_scored(warm: Warm, place: Path, run: str) -> None:
 # ---------------------------------------------------------------- filling
 
 
-BLANKS = ["새벽에 할머니는 [MASK]를 천천히 걸었다.", "[MASK] 우리 반 [MASK] 귤을 골랐다."]
+BLANKS = ["비 [MASK]를 걸었다", "[MASK] 날 [MASK] 골랐다"]
 
 
 def check_filled(found: dict[str, Any], text: str) -> None:
@@ -256,6 +256,7 @@ def learn(warm: Warm, place: Path, name: str, *more: str) -> Done:
         ("binary.txt", bytes(range(256)) * 300, "binary.txt"),
         ("columns.csv", b"a,b\n", "columns.csv"),
     ],
+    ids=["empty", "blank", "binary", "header only"],
 )
 def test_texts_that_are_none(warm: Warm, place: Path, name: str, content: bytes, said: str) -> None:
     """DA-01, DA-06: one line that names the file."""

@@ -61,7 +61,7 @@ def stored(run: Path, file: str) -> Any:
 
 
 def at(run: Path, place: str, held: dict[str, Any]) -> float:
-    """Follow `file#/key/key` (JSON pointer) in the run's files; `held` keeps those that were read."""
+    """Follow `file#/key/key` (JSON pointer) in the run's files; `held` keeps what was read."""
     file, _, pointer = place.partition("#/")
     if file not in held:
         held[file] = stored(run, file)

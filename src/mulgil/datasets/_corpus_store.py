@@ -84,10 +84,18 @@ class Maker:
         rules: how the files become passages.
         found: the files, in order.
         excluded: files of texts that must not be in it.
+        parts: `{name: texts}` of data sets that must not be in it.
     """
 
-    def __init__(self, rules: Rules, found: list[Found], excluded: list[Found]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        found: list[Found],
+        excluded: list[Found],
+        parts: dict[str, list[str]],
+    ) -> None:
         self._rules = rules
+        self._parts = parts
         self._found, self._excluded = found, excluded
         self._names = short_names([each.path for each in found])
         self._other_names = short_names([each.path for each in excluded])
@@ -132,6 +140,8 @@ class Maker:
                     for name, each in zip(called, found, strict=True)
                 ]
             )
+        for name, texts in self._parts.items():
+            parts.append([name, hashlib.sha256(json.dumps(texts).encode()).hexdigest()])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def _needed(self) -> int:
@@ -234,6 +244,10 @@ class Maker:
             if account.rejected:
                 bad = f"{account.rejected:,} texts cannot be read, so they are not left out"
                 self._account.tell(name, f"{bad} ({account.listed[0].id})")
+            found.append((name, texts))
+        for name, others in self._parts.items():
+            texts = Seen()
+            texts.fresh(self._hashes([hangul.key(text) for text in others]))
             found.append((name, texts))
         return found
 

@@ -24,11 +24,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pydantic
 
+from mulgil import fetch, registry
 from mulgil.contracts import Dataset, DataSettings
 from mulgil.datasets._corpus_files import Found, find
 from mulgil.datasets._corpus_store import Maker, Rules
 from mulgil.datasets._passages import Unit
-from mulgil.errors import DataError, SettingError
+from mulgil.errors import DataError, SettingError, nearest
+from mulgil.examples import as_dict
 from mulgil.flow import Array, Parts, Rejected
 from mulgil.settings import PATHS
 
@@ -60,6 +62,8 @@ class Corpus(Dataset):
         exclude: Annotated[list[str], PATHS] = pydantic.Field(default_factory=list)
         """Files, folders and globs of texts that must not be learnt, such as test sets: passages
         that equal one of them, or hold one as a line, are left out. A `.txt` has a text a line."""
+        exclude_parts: list[str] = pydantic.Field(default_factory=list)
+        """The same for parts of known data sets, such as "nsmc:test"."""
         train_rows: int | None = pydantic.Field(None, ge=1, lt=1 << 40)
         """Use only so many training passages, those with the least hashes."""
         test_rows: int | None = pydantic.Field(None, ge=1, lt=1 << 40)
@@ -100,7 +104,8 @@ class Corpus(Dataset):
             StorageError: the cache folder has no room or cannot be written.
         """
         found, excluded, others = self._find()
-        store, notes = Maker(self._rules(), found, excluded).store()
+        parts = {name: _texts(name) for name in self.settings.exclude_parts}
+        store, notes = Maker(self._rules(), found, excluded, parts).store()
         self._check(store.about)
         if others:
             notes.append(
@@ -156,3 +161,26 @@ class Corpus(Dataset):
                 least = np.argsort(marks[rows[name]], kind="stable")[:limit]
                 rows[name] = np.sort(rows[name][least])
         return rows
+
+
+def _texts(name: str) -> list[str]:
+    """Return all texts of a part of a known data set, "nsmc:test".
+
+    Raises:
+        SettingError: there is no such data set or part.
+    """
+    known, _, part = name.partition(":")
+    place = f'data.exclude_parts: "{name}"'
+    if known not in registry.names("datasets"):
+        remedy = nearest(known, registry.names("datasets"))
+        raise SettingError(f"{place} is no part of a data set, such as nsmc:test; {remedy}")
+    plugin = registry.load("datasets", known)
+    rows = plugin(plugin.Settings()).read(fetch.collect(plugin)).rows
+    if part not in rows:
+        raise SettingError(f"{place} is no part of {known}; {nearest(part, rows)}")
+    return [
+        value
+        for row in rows[part]
+        for key, value in as_dict(row).items()
+        if key not in {"id", "label"} and isinstance(value, str)
+    ]

@@ -47,6 +47,7 @@ class LinearProbe(Method):
 
     Settings: ClassVar[type[settings.Settings]] = LinearProbeSettings
     works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "features"})
+    needs_labels: ClassVar[bool] = True
     pooling: ClassVar[Literal["own", "mean"]] = "mean"
 
     def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:

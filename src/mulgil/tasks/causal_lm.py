@@ -17,8 +17,7 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Asker
-from mulgil.flow import UNASKED, Array, Blanks, Frame, Sampling, Skill
+from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Sampling, Skill
 from mulgil.networks import LanguageNetwork
 from mulgil.tasks._language import _LanguageTask
 

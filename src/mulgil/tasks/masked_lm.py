@@ -17,9 +17,8 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Asker
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Array, Blanks, Frame, Skill
+from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Skill
 from mulgil.networks import LanguageNetwork
 from mulgil.tasks._language import _LanguageTask
 
