@@ -8,7 +8,7 @@ the middle of a run; and only numpy arrays between rooms, so that whoever answer
 never imports torch. It costs one copy of the scores a batch.
 
 What may be combined is data, not code: `task.needs <= model.skills`, `model.kind in
-method.works_on`, `dataset.shape == task.shape`, labels where a method needs them. `refusal` reads
+method.works_on`, `dataset.shape == task.shape`, `task.needs <= method.serves`. `refusal` reads
 these lines for `check`, the docs and the tests.
 """
 
@@ -214,7 +214,6 @@ class Task(ABC):
     Settings: ClassVar[type[Settings]] = Settings
     shape: ClassVar[str]
     needs: ClassVar[frozenset[Skill]]
-    labelled: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]]
     """Metrics of an evaluation; the first decides early stopping and the best checkpoint."""
 
@@ -248,8 +247,6 @@ class Task(ABC):
 
 class LabelTask(Task):
     """Gold answers come with the rows."""
-
-    labelled: ClassVar[bool] = True
 
     @abstractmethod
     def targets(self, rows: Sequence[Example], schema: Schema) -> Array:
@@ -304,7 +301,8 @@ class Method(ABC):
 
     Settings: ClassVar[type[Settings]] = Settings
     works_on: ClassVar[frozenset[Kind]]
-    needs_labels: ClassVar[bool] = False
+    serves: ClassVar[frozenset[Skill] | None] = None
+    """Skills that a task may need of it; None serves every task."""
     pooling: ClassVar[Literal["own", "mean"]] = "own"
 
     def __init__(self, settings: Any) -> None:
@@ -387,6 +385,10 @@ def refusal(
             f'method "{names["method"]}" works on {", ".join(sorted(method.works_on))} models;'
             f' "{names["model"]}" is of kind {model.kind}'
         )
-    if method.needs_labels and not task.labelled:
-        return f'method "{names["method"]}" needs labels; task "{names["task"]}" has none'
+    if method.serves is not None and not task.needs <= method.serves:
+        return (
+            f'method "{names["method"]}" serves tasks that need the skill'
+            f' {", ".join(sorted(method.serves))}; task "{names["task"]}" needs'
+            f" {', '.join(sorted(task.needs))}"
+        )
     return None

@@ -140,9 +140,9 @@ def test_many_special_strings_take_no_longer_than_their_length(learnt: dict[str,
         def seconds(n: int, tokenizer: Subword = tokenizer) -> float:
             best = 9.0
             for _ in range(3):
-                started = time.perf_counter()
+                started = time.process_time()
                 tokenizer.encode(["[SEP]" * n + "［SEP］" * n])
-                best = min(best, time.perf_counter() - started)
+                best = min(best, time.process_time() - started)
             return best
 
         assert seconds(4_000) <= 2.6 * seconds(2_000) + 0.02

@@ -22,7 +22,7 @@ import pydantic
 from mulgil import settings
 from mulgil.contracts import Method, Task
 from mulgil.errors import DataError
-from mulgil.flow import Array, Batch, Kind
+from mulgil.flow import Array, Batch, Kind, Skill
 from mulgil.networks import Learner, Network, Solved
 
 COUNTS = [10.0, 3.0, 1.0]
@@ -47,7 +47,7 @@ class LinearProbe(Method):
 
     Settings: ClassVar[type[settings.Settings]] = LinearProbeSettings
     works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "features"})
-    needs_labels: ClassVar[bool] = True
+    serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool"})
     pooling: ClassVar[Literal["own", "mean"]] = "mean"
 
     def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:

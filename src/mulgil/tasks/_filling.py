@@ -65,7 +65,7 @@ def _framed(text: str, tokenizer: Any) -> list[int]:
         if part.startswith(" "):
             ids += tokenizer.ids(part[1:])
         elif part:
-            ids += tokenizer.ids("," + part)[1:]
+            ids += tokenizer.ids("," + part)[len(tokenizer.ids(",")) :]
     return [*ids, right]
 
 
@@ -87,12 +87,18 @@ def _answer(ids: list[int], chances: Array, mask: int, tokenizer: Any, top: int)
         "filled": tokenizer.decode(filled),
         "probability": round(float(np.prod(chances[np.arange(len(best)), best[:, 0]])), 6),
         "blanks": [
-            {
-                tokenizer.decode([int(number)]).strip() or tokenizer.pieces()[number]: round(
-                    float(chance[number]), 6
-                )
-                for number in numbers
-            }
+            _named(numbers, chance, tokenizer)
             for numbers, chance in zip(best, chances, strict=True)
         ],
     }
+
+
+def _named(numbers: Array, chance: Array, tokenizer: Any) -> dict[str, float]:
+    """Return `{piece: probability}`; of pieces that look alike the later ones get "##" in front."""
+    found: dict[str, float] = {}
+    for number in numbers:
+        name = tokenizer.decode([int(number)]).strip() or tokenizer.pieces()[number]
+        while name in found:
+            name = f"##{name}"
+        found[name] = round(float(chance[number]), 6)
+    return found

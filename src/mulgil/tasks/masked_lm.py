@@ -132,10 +132,10 @@ class _Asker:
             fresh |= np.diff(places // ids.shape[1], prepend=-1) != 0
             words = np.cumsum(fresh) - 1
             asked: Array = (chance[fresh] < self.chosen.rate)[words]
-            return asked if asked.any() else words == 0
+            return asked if each or asked.any() else words == 0
         if each:
-            asked = chance < self.chosen.rate
-            return asked if asked.any() else chance == chance.min()
+            few: Array = chance < self.chosen.rate
+            return few
         count = max(1, round(self.chosen.rate * len(places)))
         asked = np.zeros(len(places), np.bool_)
         asked[np.argpartition(chance, count - 1)[:count]] = True

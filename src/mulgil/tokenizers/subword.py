@@ -250,7 +250,8 @@ class Subword(Contract):
         """Return the ids of a whole text, without special tokens and without a limit."""
         left_out = self._special
         self.backend.no_truncation()
-        found = self.backend.encode(text, add_special_tokens=False).ids
+        (parted,) = self._parted([text])
+        found = self.backend.encode(parted, add_special_tokens=False).ids
         self.backend.enable_truncation(self.max_length)
         if left_out.isdisjoint(found):
             return list(found)
