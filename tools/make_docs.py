@@ -153,8 +153,8 @@ def combinations_page() -> str:
         "# What goes together",
         "",
         _MARK,
-        "Three rules decide, before any work: the data's row shape is the task's, the model has the"
-        " skills that the task needs, and the method works on the model's kind.",
+        "Four rules decide before any work: the data's row shape is the task's, the model has the"
+        " skills that the task needs, the method works on the model's kind and serves the task.",
         "",
         "## Combinations that run",
         "",
@@ -178,9 +178,12 @@ def combinations_page() -> str:
         "|---|---|---|",
         *(f"| {n} | {t.shape} | {', '.join(sorted(t.needs))} |" for n, t in tasks.items()),
         "",
-        "| method | works on |",
-        "|---|---|",
-        *(f"| {n} | {', '.join(sorted(m.works_on))} |" for n, m in methods.items()),
+        "| method | works on | serves tasks that need |",
+        "|---|---|---|",
+        *(
+            f"| {n} | {', '.join(sorted(m.works_on))} | {', '.join(sorted(m.serves or ['any']))} |"
+            for n, m in methods.items()
+        ),
     ]
     return "\n".join(lines) + "\n"
 
