@@ -18,7 +18,8 @@ from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Array, Batch, Blanks, Head, Sampling
 from mulgil.methods._gradient import GradientLearner
 from mulgil.models._decoding import DecoderNetwork
-from mulgil.models.decoder import Decoder, DecoderSettings
+from mulgil.models._sizes import SizedSettings
+from mulgil.models.decoder import Decoder
 
 WORDS, POSITIONS, STOP = 90, 40, 2
 LENGTHS = (9, 2, 17, 1, 24, 6)
@@ -73,7 +74,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def opened(folder: Path, precision: str = "fp32") -> DecoderNetwork:
-    model = Decoder(DecoderSettings(pretrained=str(folder)))
+    model = Decoder(SizedSettings(pretrained=str(folder)))
     tokenizer: Any = SimpleNamespace(size=WORDS)
     network = model.build(tokenizer, Head("score", 0), precision, "cpu", 5)
     assert isinstance(network, DecoderNetwork)
@@ -244,7 +245,7 @@ def test_a_trained_network_is_opened_again_the_same(
 
 
 def test_a_fresh_network_learns_and_is_opened_by_plain_transformers(tmp_path: Path) -> None:
-    settings = DecoderSettings(hidden=32, layers=2, heads=2, positions=POSITIONS, dropout=0.1)
+    settings = SizedSettings(hidden=32, layers=2, heads=2, positions=POSITIONS, dropout=0.1)
     tokenizer: Any = SimpleNamespace(size=WORDS, special_ids={"pad": 0, "cls": 1, "sep": STOP})
     network = Decoder(settings).build(tokenizer, Head("score", 0), "fp32", "cpu", 5)
     assert isinstance(network, DecoderNetwork)

@@ -135,7 +135,7 @@ def test_rows_are_answered_the_same_in_any_company(
     """EV-05: one at a time, or cut into parts of a few padded tokens."""
     network, asked = MaskedNetwork(module(kind), "fp32", "cpu"), blanks()
     together = network.nats(asked)[0]
-    monkeypatch.setattr(_language, "_PART", 30)
+    monkeypatch.setattr(_language, "PART", 30)
     parted = network.nats(asked)[0]
     assert parted == pytest.approx(together, abs=1e-5)
     alone = [

@@ -15,7 +15,8 @@ from mulgil import registry
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Sampling
 from mulgil.models._continuing import batches, continued
-from mulgil.models.decoder import Decoder, DecoderSettings
+from mulgil.models._sizes import SizedSettings
+from mulgil.models.decoder import Decoder
 
 SIZES = {"hidden": 16, "layers": 1, "heads": 2, "positions": 24}
 HEAD = Head("score", 0)
@@ -29,7 +30,7 @@ def tokenizer(**special: int) -> Any:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny GPT-2."""
     folder = tmp_path_factory.mktemp("checkpoint")
-    network = Decoder(DecoderSettings(**SIZES)).build(tokenizer(), HEAD, "fp32", "cpu", 1)
+    network = Decoder(SizedSettings(**SIZES)).build(tokenizer(), HEAD, "fp32", "cpu", 1)
     network.save(folder, [])
     return folder
 
@@ -53,7 +54,7 @@ def test_it_is_found_by_its_name() -> None:
 
 def test_heads_divide_the_width() -> None:
     with pytest.raises(ValueError, match="hidden 30 must be a multiple of heads 4"):
-        DecoderSettings(hidden=30, heads=4)
+        SizedSettings(hidden=30, heads=4)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_heads_divide_the_width() -> None:
 def test_a_fresh_model_has_the_sizes_and_marks_that_were_asked_for(
     special: dict[str, int], begin: int | None, end: int | None
 ) -> None:
-    model = Decoder(DecoderSettings(**SIZES, intermediate=20, dropout=0.25))
+    model = Decoder(SizedSettings(**SIZES, intermediate=20, dropout=0.25))
     assert (model.source(), model.longest()) == (None, 24)
     network: Any = model.build(tokenizer(**special), HEAD, "fp32", "cpu", 1)
     config = network.module.config
@@ -88,7 +89,7 @@ def test_the_seed_decides_the_weights() -> None:
     """TR-07."""
     tables = []
     for seed in (1, 1, 2):
-        network: Any = Decoder(DecoderSettings(**SIZES)).build(
+        network: Any = Decoder(SizedSettings(**SIZES)).build(
             tokenizer(), HEAD, "fp32", "cpu", seed
         )
         tables.append(network.module.transformer.wte.weight.detach().numpy().copy())
@@ -109,7 +110,7 @@ def test_lengths_that_the_config_allows(
     changes: dict[str, Any], longest: int | None, checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = copied(checkpoint, tmp_path / "other", **changes)
-    assert Decoder(DecoderSettings(pretrained=str(folder))).longest() == longest
+    assert Decoder(SizedSettings(pretrained=str(folder))).longest() == longest
 
 
 # ---------------------------------------------------------------- what is refused
@@ -157,7 +158,7 @@ def test_checkpoints_that_are_refused(kind: str, checkpoint: Path, tmp_path: Pat
     if damage is not None:
         damage(folder)
     with pytest.raises(ModelError, match=said) as caught:
-        Decoder(DecoderSettings(pretrained=str(folder))).build(tokenizer(), HEAD, "fp32", "cpu", 1)
+        Decoder(SizedSettings(pretrained=str(folder))).build(tokenizer(), HEAD, "fp32", "cpu", 1)
     assert "\n" not in str(caught.value)
     assert "checkpoint" in str(caught.value)
 
@@ -182,7 +183,7 @@ def test_a_model_that_reads_ahead_is_refused() -> None:
 
 
 def test_what_a_language_network_has_not() -> None:
-    network = Decoder(DecoderSettings(**SIZES)).build(tokenizer(), HEAD, "fp32", "cpu", 1)
+    network = Decoder(SizedSettings(**SIZES)).build(tokenizer(), HEAD, "fp32", "cpu", 1)
     with pytest.raises(ModelError, match="no scores of whole rows"):
         network.scores(None)
     with pytest.raises(ModelError, match="not solved"):

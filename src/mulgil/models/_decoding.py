@@ -9,8 +9,7 @@ same probe refuses one that reads ahead. It costs such a model the scores of all
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,8 @@ from mulgil.flow import UNASKED, Array, Blanks, Sampling
 from mulgil.models import _checkpoints
 from mulgil.models._continuing import batches, continued
 from mulgil.models._fastgpt import FastGpt, supports
-from mulgil.models._language import parts
-from mulgil.models._vocabulary import log_probabilities, measure, nats_of
-from mulgil.networks import LanguageNetwork
-from mulgil.optimizer import MasterAdamW
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-_AT_ONCE = 1 << 14
-"""Padded tokens that are run at once where rows are not packed."""
+from mulgil.models._language import PART, Asked, VocabularyNetwork, parts
+from mulgil.models._network import masked_mean
 
 _SCORES = 1 << 27
 """Scores that are made at once where the module computes its own."""
@@ -40,7 +32,7 @@ _LENGTHS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")
 """What configs call the longest text; GPT-2's `n_positions` answers to the first."""
 
 
-class DecoderNetwork(LanguageNetwork):
+class DecoderNetwork(VocabularyNetwork):
     """Says how likely tokens are, each from those before it, and writes new ones.
 
     Args:
@@ -53,65 +45,24 @@ class DecoderNetwork(LanguageNetwork):
     """
 
     def __init__(self, module: Any, precision: str, device: str) -> None:
-        self.module = module.to(device)
-        self.device = torch.device(device)
-        self.dtype = _DTYPES[precision]
-        self.body = module.base_model
+        super().__init__(module, module.base_model, precision, device)
         known = type(module).__name__ == "GPT2LMHeadModel" and type(module.lm_head) is nn.Linear
-        self._fast = FastGpt(self.body) if known and supports(self.body) else None
+        if known and supports(self.body):
+            self._fast = FastGpt(self.body)
         self._straight = self._fast is not None or self._probe()
-        self._optimizer: MasterAdamW | None = None
-        self._cast = False
-        self._whole: dict[str, Tensor] | None = {}  # weights as they were before rounding
 
     @property
     def outputs(self) -> int:
         return len(self.module.get_input_embeddings().weight)
 
-    @property
-    def parameters_total(self) -> int:
-        return sum(p.numel() for p in self.module.parameters())  # tied weights come once
+    def _words(self) -> tuple[Tensor, Tensor | None] | None:
+        return super()._words() if self._straight else None
 
-    # ------------------------------------------------------------ learning by steps
-
-    def optimizer(self, weight_decay: float) -> MasterAdamW:
-        """Make the optimizer that holds the fp32 masters; the module becomes its working copy."""
-        self._unround()
-        self._optimizer = MasterAdamW(self.module, weight_decay=weight_decay, dtype=self.dtype)
-        return self._optimizer
-
-    def seed(self, seed: int) -> None:
-        """Seed the dropout of the fast path."""
+    def _asked(self, inputs: Blanks) -> Asked:
         if self._fast is not None:
-            self._fast.masks.seed = seed
-
-    def seek(self, call: int) -> None:
-        """Set the dropout of the fast path to its `call`-th forward pass."""
-        if self._fast is not None:
-            self._fast.masks.seek(call)
-
-    def loss(self, inputs: Blanks) -> Tensor:
-        total = torch.zeros((), device=self.device)
-        for found, targets in self._asked(inputs):
-            if self._straight:
-                total = total + nats_of(found, *self._table(), targets)
-            else:
-                total = total + nn.functional.cross_entropy(found.float(), targets, reduction="sum")
-        return total
-
-    def _asked(self, inputs: Blanks) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (what the vocabulary sees [M, H], targets [M]), row after row.
-
-        Where the module computes its own scores the first is those, [M, V].
-        """
-        if self._fast is not None:
-            hidden, packing = self._fast(*self._tensors(inputs))  # [T, H]
-            places = torch.from_numpy(np.flatnonzero(inputs.targets != UNASKED)).to(self.device)
-            slots = packing.slots[torch.searchsorted(packing.source, places)]
-            targets = torch.from_numpy(inputs.targets.reshape(-1)).to(self.device)
-            yield hidden.index_select(0, slots), targets[places]
+            yield self._packed(*self._fast(*self._tensors(inputs)), inputs)
             return
-        size = _AT_ONCE if self._straight else max(_SCORES // self.outputs, 1)
+        size = PART if self._straight else max(_SCORES // self.outputs, 1)
         for part in parts(inputs, size):
             ids, mask = self._tensors(part)
             targets = torch.from_numpy(part.targets).to(self.device)
@@ -128,15 +79,6 @@ class DecoderNetwork(LanguageNetwork):
             input_ids=ids, attention_mask=mask, use_cache=False
         ).last_hidden_state
         return found
-
-    def _table(self) -> tuple[Tensor, Tensor | None]:
-        head = self.module.get_output_embeddings()
-        return head.weight, getattr(head, "bias", None)
-
-    def _tensors(self, inputs: Blanks) -> tuple[Tensor, Tensor]:
-        ids = torch.from_numpy(inputs.ids)  # [B, L]
-        mask = torch.arange(ids.shape[1]) < torch.from_numpy(inputs.lengths)[:, None]  # [B, L]
-        return ids.to(self.device), mask.long().to(self.device)
 
     def _probe(self) -> bool:
         """Say whether the scores are one product of the last hidden state and a table.
@@ -170,33 +112,8 @@ class DecoderNetwork(LanguageNetwork):
                 states = self._states(ids, mask)[0]
             except (AttributeError, TypeError, ValueError):  # the body answers in another way
                 return False
-            found = nn.functional.linear(states, *self._table())
+            found = nn.functional.linear(states, *(super()._words() or ()))
         return found.shape == scores.shape and torch.allclose(found, scores, atol=1e-4, rtol=1e-4)
-
-    # ------------------------------------------------------------ answering
-
-    def nats(self, inputs: Blanks) -> tuple[Array, Array]:
-        with self._answering():
-            found = [self._judged(*asked) for asked in self._asked(inputs)]
-        return np.concatenate([n for n, _ in found]), np.concatenate([r for _, r in found])
-
-    def _judged(self, found: Tensor, targets: Tensor) -> tuple[Array, Array]:
-        if self._straight:
-            return measure(found, *self._table(), targets)
-        chances = torch.log_softmax(found.float(), 1)  # [M, V]
-        nats = -chances.gather(1, targets[:, None])[:, 0].double()
-        return nats.cpu().numpy(), (chances.argmax(1) == targets).cpu().numpy()
-
-    def distributions(self, inputs: Blanks) -> Array:
-        with self._answering():
-            return np.concatenate(
-                [
-                    log_probabilities(found, *self._table())
-                    if self._straight
-                    else torch.log_softmax(found.float(), 1).cpu().numpy()
-                    for found, _ in self._asked(inputs)
-                ]
-            )
 
     def features(self, inputs: Any) -> Array:
         """Return the mean over the tokens of the last hidden state, float32 [B, width]."""
@@ -206,42 +123,9 @@ class DecoderNetwork(LanguageNetwork):
                 hidden, packing = self._fast(ids, mask)
                 mean = packing.mean(hidden)
             else:
-                weights = mask.to(self.dtype)[:, :, None]
-                mean = (self._states(ids, mask) * weights).sum(1) / weights.sum(1)
+                mean = masked_mean(self._states(ids, mask), mask)
             found: Array = mean.float().cpu().numpy()
             return found
-
-    def scores(self, inputs: Any) -> Array:
-        raise ModelError(
-            "a language network has no scores of whole rows; take its likelihoods, or a model with"
-            ' a head, such as "encoder"'
-        )
-
-    def set_head(self, weight: Array, bias: Array) -> None:
-        raise ModelError(
-            "a language network's head is its vocabulary, which is not solved; take a model with"
-            ' the skill "pool", such as "encoder"'
-        )
-
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        """No dropout, no gradients, weights in the working precision and up to date.
-
-        Buffers stay as they are: rotary frequencies in bfloat16 would be wrong at far places.
-        """
-        if self._optimizer is not None:
-            self._optimizer.flush()
-        elif not self._cast:
-            self._cast = True
-            if self.dtype is not torch.float32:
-                held = dict(self.module.named_parameters())
-                if self._whole is not None:
-                    self._whole = {name: p.data for name, p in held.items()}
-                for parameter in held.values():
-                    parameter.data = parameter.data.to(self.dtype)
-        self.module.eval()
-        with torch.inference_mode():
-            yield
 
     # ------------------------------------------------------------ new text
 
@@ -291,25 +175,6 @@ class DecoderNetwork(LanguageNetwork):
         ends = np.cumsum([len(new) for new in fresh])
         return [(-part).tolist() for part in np.split(nats, ends[:-1])]
 
-    # ------------------------------------------------------------ files
-
-    def save(self, folder: Path, labels: Sequence[str]) -> None:
-        """Write a checkpoint that plain transformers opens; a language network has no labels."""
-        if self._optimizer is not None:
-            self._optimizer.release()
-            self._optimizer = None
-        self._unround()
-        with _checkpoints.quiet():
-            self.module.save_pretrained(folder)
-
-    def _unround(self) -> None:
-        """Give the module the weights that it had before it answered."""
-        if self._cast and self._whole is None:
-            raise ModelError("a network that was opened for answering is not saved again")
-        for name, weight in (self._whole or {}).items():
-            self.module.get_parameter(name).data = weight
-        self._whole, self._cast = {}, False
-
 
 def fresh(chosen: Any, tokenizer: Any, precision: str, device: str) -> DecoderNetwork:
     """Return a GPT-2 of the chosen sizes with random weights."""
@@ -345,5 +210,5 @@ def pretrained(folder: Path, precision: str, device: str, known: bool = True) ->
 def saved(folder: Path, precision: str, device: str) -> DecoderNetwork:
     """Open what `DecoderNetwork.save` wrote."""
     network = pretrained(folder, precision, device)
-    network._whole = None  # it only answers: the rounded weights are enough
+    network.answers_only()
     return network

@@ -1,15 +1,16 @@
-"""An encoder with its vocabulary in front: it says what stands behind a blank.
+"""A network with its vocabulary in front, and the encoder that says what stands behind a blank.
 
-Chosen: the checkpoint's own masked-LM head, so that plain transformers opens what was trained;
-only the places that are asked for pass through it, a slice at a time (`_vocabulary`). BERT and
-RoBERTa run through `_fastbert` with their rows packed; all others run as transformers wrote them,
-in parts of like length. A checkpoint without such a head gets a fresh one, which costs its first
-few hundred steps.
+Chosen: the checkpoint's own head, so that plain transformers opens what was trained; only the
+places that are asked for pass through it, a slice at a time (`_vocabulary`). BERT and RoBERTa run
+through `_fastbert` with their rows packed, GPT-2 through `_fastgpt`; all others run as transformers
+wrote them, in parts of like length. A checkpoint without a masked-LM head gets a fresh one, which
+costs its first few hundred steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,73 +18,133 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Array, Blanks
 from mulgil.models import _checkpoints, _vocabulary
-from mulgil.models._network import EncoderNetwork, sizes
+from mulgil.models._fastbert import FastBody, supports
+from mulgil.models._network import masked_mean, sizes
+from mulgil.models._packing import Packing
+from mulgil.models._torch import TorchNetwork
 from mulgil.networks import LanguageNetwork
 
-_PART = 16384
+PART = 16384
 """Padded tokens that are run at once where rows are not packed."""
 
+Asked = Iterator[tuple[Tensor, Tensor]]
+"""What the vocabulary sees [M, H], or its scores [M, V], and the targets [M], row after row."""
 
-class MaskedNetwork(EncoderNetwork, LanguageNetwork):
+
+class VocabularyNetwork(TorchNetwork, LanguageNetwork):
+    """Says how likely tokens are."""
+
+    @abstractmethod
+    def _asked(self, inputs: Blanks) -> Asked:
+        """Yield what is asked for, part after part of the batch."""
+
+    def _words(self) -> tuple[Tensor, Tensor | None] | None:
+        """Return weight [V, H] and bias [V] of the vocabulary; None where `_asked` gives scores."""
+        layer: Any = self.module.get_output_embeddings()
+        return layer.weight, getattr(layer, "bias", None)
+
+    def loss(self, inputs: Blanks) -> Tensor:
+        total, words = torch.zeros((), device=self.device), self._words()
+        for found, targets in self._asked(inputs):
+            if words is None:
+                total = total + nn.functional.cross_entropy(found.float(), targets, reduction="sum")
+            else:
+                total = total + _vocabulary.nats_of(found, *words, targets)
+        return total
+
+    def nats(self, inputs: Blanks) -> tuple[Array, Array]:
+        with self._answering():
+            pairs = [self._judged(*asked) for asked in self._asked(inputs)]
+        return np.concatenate([n for n, _ in pairs]), np.concatenate([r for _, r in pairs])
+
+    def _judged(self, found: Tensor, targets: Tensor) -> tuple[Array, Array]:
+        words = self._words()
+        if words is not None:
+            return _vocabulary.measure(found, *words, targets)
+        chances = torch.log_softmax(found.float(), 1)  # [M, V]
+        nats = -chances.gather(1, targets[:, None])[:, 0].double()
+        return nats.cpu().numpy(), (chances.argmax(1) == targets).cpu().numpy()
+
+    def distributions(self, inputs: Blanks) -> Array:
+        with self._answering():
+            words = self._words()
+            return np.concatenate(
+                [
+                    torch.log_softmax(found.float(), 1).cpu().numpy()
+                    if words is None
+                    else _vocabulary.log_probabilities(found, *words)
+                    for found, _ in self._asked(inputs)
+                ]
+            )
+
+    def _packed(self, hidden: Tensor, packing: Packing, inputs: Blanks) -> tuple[Tensor, Tensor]:
+        """Pick the places asked for out of packed hidden states [T, H]."""
+        places = torch.from_numpy(np.flatnonzero(inputs.targets != UNASKED)).to(self.device)
+        slots = packing.slots[torch.searchsorted(packing.source, places)]
+        targets = torch.from_numpy(inputs.targets.reshape(-1)).to(self.device)
+        return hidden.index_select(0, slots), targets[places]
+
+    def scores(self, inputs: Any) -> Array:
+        raise ModelError(
+            "a language network has no scores of whole rows; take its likelihoods, or a model with"
+            ' a head, such as "encoder"'
+        )
+
+    def set_head(self, weight: Array, bias: Array) -> None:
+        raise ModelError(
+            "a language network's head is its vocabulary, which is not solved; take a model with"
+            ' the skill "pool", such as "encoder"'
+        )
+
+    def save(self, folder: Path, labels: Sequence[str]) -> None:
+        """Write a checkpoint that plain transformers opens; a language network has no labels."""
+        self._release()
+        self._write(self.module, folder)
+
+
+class MaskedNetwork(VocabularyNetwork):
     """Says how likely hidden tokens are; `module` is of transformers' "ForMaskedLM" sort."""
 
-    tied = True
-
-    def _head_known(self) -> bool:
-        return type(self.module).__name__ in {
-            "BertForMaskedLM",
-            "RobertaForMaskedLM",
-            "XLMRobertaForMaskedLM",
-        }
+    def __init__(self, module: Any, precision: str, device: str) -> None:
+        super().__init__(module, module.base_model, precision, device)
+        known = {"BertForMaskedLM", "RobertaForMaskedLM", "XLMRobertaForMaskedLM"}
+        if type(module).__name__ in known and supports(self.body):
+            self._fast = FastBody(self.body)
 
     @property
     def outputs(self) -> int:
         return int(self.module.config.vocab_size)
 
-    def loss(self, inputs: Blanks) -> Tensor:
-        total = torch.zeros((), device=self.device)
-        for hidden, targets in self._asked(inputs):
-            total = total + _vocabulary.nats_of(hidden, *self._words(), targets)
-        return total
+    def _layout(self) -> tuple[list[str], list[str]]:
+        if not isinstance(self._fast, FastBody):
+            return [], []
+        prefix = next(name for name, part in self.module.named_modules() if part is self.body)
+        return [], [f"{prefix}.{name}" for name in self._fast.transposed()]
 
-    def nats(self, inputs: Blanks) -> tuple[Array, Array]:
+    def features(self, inputs: Any) -> Array:
+        """Return the mean over the tokens of the last hidden state, float32 [B, width]."""
         with self._answering():
-            found = [
-                _vocabulary.measure(hidden, *self._words(), targets)
-                for hidden, targets in self._asked(inputs)
-            ]
-        return np.concatenate([n for n, _ in found]), np.concatenate([r for _, r in found])
-
-    def distributions(self, inputs: Blanks) -> Array:
-        with self._answering():
-            found = [
-                _vocabulary.log_probabilities(hidden, *self._words())
-                for hidden, _ in self._asked(inputs)
-            ]
-        return np.concatenate(found)
-
-    def _asked(self, inputs: Blanks) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (what the vocabulary sees [M, H], targets [M]), row after row."""
-        if self._fast is not None:
             ids, mask = self._tensors(inputs)
-            hidden, packing = self._fast(ids, mask)  # [T, H]
-            places = torch.from_numpy(np.flatnonzero(inputs.targets != UNASKED)).to(self.device)
-            slots = packing.slots[torch.searchsorted(packing.source, places)]
-            targets = torch.from_numpy(inputs.targets.reshape(-1)).to(self.device)
-            yield self._transform(hidden.index_select(0, slots)), targets[places]
-            return
-        for part in parts(inputs, _PART):
-            ids, mask = self._tensors(part)
-            targets = torch.from_numpy(part.targets).to(self.device)
-            hidden = self._before_words(ids, mask)
-            asked = targets != UNASKED
-            yield hidden[asked], targets[asked]
+            if self._fast is not None:
+                hidden, packing = self._fast(ids, mask)
+                mean = packing.mean(hidden)
+            else:
+                mean = masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
+            found: Array = mean.float().cpu().numpy()
+            return found
 
-    def _words(self) -> tuple[Tensor, Tensor | None]:
-        layer: Any = self.module.get_output_embeddings()
-        return layer.weight, layer.bias
+    def _asked(self, inputs: Blanks) -> Asked:
+        if self._fast is not None:
+            states, targets = self._packed(*self._fast(*self._tensors(inputs)), inputs)
+            yield self._transform(states), targets
+            return
+        for part in parts(inputs, PART):
+            wanted = torch.from_numpy(part.targets).to(self.device)
+            asked = wanted != UNASKED
+            yield self._before_words(*self._tensors(part))[asked], wanted[asked]
 
     def _transform(self, hidden: Tensor) -> Tensor:
         """What stands between the body and the vocabulary: dense, activation, layer norm."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,13 @@ from mulgil.errors import ModelError
 from mulgil.flow import Array, Head
 from mulgil.models import _checkpoints
 from mulgil.models._fastbert import FastBody, Packing, supports
-from mulgil.networks import Network
+from mulgil.models._torch import TorchNetwork
 from mulgil.optimizer import MasterAdamW
 
 HEAD_FILE = "head.safetensors"
 """Where the head of a mean-pooled network lies, beside the body's own files."""
 
 _RATES = ("classifier_dropout", "hidden_dropout_prob", "dropout")
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class MeanPooled(nn.Module):
@@ -42,7 +39,7 @@ class MeanPooled(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
 
-class EncoderNetwork(Network):
+class EncoderNetwork(TorchNetwork):
     """Pools a text into one vector and scores it.
 
     Args:
@@ -51,19 +48,11 @@ class EncoderNetwork(Network):
         device: "cpu" or "cuda".
     """
 
-    tied = False
-    """Whether the embedding table is the output layer too, so that every row gets a gradient."""
-
     def __init__(self, module: Any, precision: str, device: str) -> None:
-        self.module = module.to(device)
-        self.device = torch.device(device)
-        self.dtype = DTYPES[precision]
         self.mean = isinstance(module, MeanPooled)
-        self.body = module.body if self.mean else module.base_model
-        self._fast = FastBody(self.body) if supports(self.body) and self._head_known() else None
-        self._optimizer: MasterAdamW | None = None
-        self._cast = False
-        self._whole: dict[str, Tensor] | None = {}  # weights as they were before rounding
+        super().__init__(module, module.body if self.mean else module.base_model, precision, device)
+        if supports(self.body) and self._head_known():
+            self._fast = FastBody(self.body)
 
     def _head_known(self) -> bool:
         """Say whether the head can be run on the first token's vector alone."""
@@ -79,41 +68,21 @@ class EncoderNetwork(Network):
             return int(self.module.classifier.out_features)
         return int(self.module.config.num_labels)
 
-    @property
-    def parameters_total(self) -> int:
-        return sum(p.numel() for p in self.module.parameters())
-
     # ------------------------------------------------------------ learning by steps
 
     def optimizer(self, weight_decay: float) -> MasterAdamW:
-        """Make the optimizer that holds the fp32 masters; the module becomes its working copy."""
-        sparse: list[str] = []
-        transposed: list[str] = []
+        made = super().optimizer(weight_decay)
+        if isinstance(self._fast, FastBody):
+            self._fast.before_rows = made.touch
+        return made
+
+    def _layout(self) -> tuple[list[str], list[str]]:
+        if not isinstance(self._fast, FastBody):
+            return [], []
+        self._fast.sparse = True
         prefix = next(name for name, part in self.module.named_modules() if part is self.body)
-        if self._fast is not None:
-            self._fast.sparse = not self.tied
-            sparse = [] if self.tied else [f"{prefix}.embeddings.word_embeddings.weight"]
-            transposed = [f"{prefix}.{name}" for name in self._fast.transposed()]
-        self._optimizer = MasterAdamW(
-            self.module,
-            weight_decay=weight_decay,
-            dtype=self.dtype,
-            sparse=sparse,
-            transposed=transposed,
-        )
-        if self._fast is not None:
-            self._fast.before_rows = self._optimizer.touch
-        return self._optimizer
-
-    def seed(self, seed: int) -> None:
-        """Seed the dropout of the fast path."""
-        if self._fast is not None:
-            self._fast.masks.seed = seed
-
-    def seek(self, call: int) -> None:
-        """Set the dropout of the fast path to its `call`-th forward pass."""
-        if self._fast is not None:
-            self._fast.masks.seek(call)
+        transposed = [f"{prefix}.{name}" for name in self._fast.transposed()]
+        return [f"{prefix}.embeddings.word_embeddings.weight"], transposed
 
     def forward(self, inputs: Any) -> Tensor:
         """Return scores [B, outputs] with gradients."""
@@ -141,14 +110,9 @@ class EncoderNetwork(Network):
         if not self.mean:
             own: Tensor = self.module(input_ids=ids, attention_mask=mask).logits
             return own
-        pooled = _masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
+        pooled = masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
         scores: Tensor = self.module.classifier(self.module.dropout(pooled))
         return scores
-
-    def _tensors(self, inputs: Any) -> tuple[Tensor, Tensor]:
-        ids = torch.from_numpy(inputs.ids)  # [B, L]
-        mask = torch.arange(ids.shape[1]) < torch.from_numpy(inputs.lengths)[:, None]  # [B, L]
-        return ids.to(self.device), mask.long().to(self.device)
 
     # ------------------------------------------------------------ answering
 
@@ -159,7 +123,7 @@ class EncoderNetwork(Network):
                 pooled = packing.mean(hidden)
             else:
                 ids, mask = self._tensors(inputs)
-                pooled = _masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
+                pooled = masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
             found: Array = pooled.float().cpu().numpy()
             return found
 
@@ -168,23 +132,9 @@ class EncoderNetwork(Network):
             found: Array = self.forward(inputs).float().cpu().numpy()
             return found
 
-    @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
-        """No dropout, no gradients, weights in the working precision and up to date."""
-        if self._optimizer is not None:
-            self._optimizer.flush()
-        elif not self._cast:
-            self._cast = True
-            if self._whole is not None and self.dtype is not torch.float32:
-                self._whole = {name: p.data for name, p in self.module.named_parameters()}
-            table = self.body.get_input_embeddings().weight
-            kept = table.data
-            self.module.to(self.dtype)
-            if self._fast is not None and not self.tied:
-                table.data = kept  # rows are cast as they are read
-        self.module.eval()
-        with torch.inference_mode():
-            yield
+    def _read_by_rows(self) -> nn.Parameter | None:
+        table: nn.Parameter = self.body.get_input_embeddings().weight
+        return table if self._fast is not None else None
 
     def set_head(self, weight: Array, bias: Array) -> None:
         """Put a solved head on the mean over the tokens."""
@@ -200,30 +150,17 @@ class EncoderNetwork(Network):
                 self._whole |= {f"classifier.{n}": p.data for n, p in head.named_parameters()}
             head.to(self.dtype)
 
-    def answers_only(self) -> None:
-        """Keep no weights but the rounded ones: it will not be saved again."""
-        self._whole = None
-
     # ------------------------------------------------------------ files
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
         import safetensors.torch
 
-        if self._optimizer is not None:
-            self._optimizer.release()
-            self._optimizer = None
-        if self._cast and self._whole is None:
-            raise ModelError("a network that was opened for answering is not saved again")
-        for name, weight in (self._whole or {}).items():
-            self.module.get_parameter(name).data = weight
-        self._whole, self._cast = {}, False
+        self._release()
         names = list(labels)
         config = self.body.config
-        if names:
-            config.id2label = dict(enumerate(names))
-            config.label2id = {name: i for i, name in enumerate(names)}
-        with _checkpoints.quiet():
-            (self.body if self.mean else self.module).save_pretrained(folder)
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: i for i, name in enumerate(names)}
+        self._write(self.body if self.mean else self.module, folder)
         if self.mean:
             head = self.module.classifier
             safetensors.torch.save_file(
@@ -305,7 +242,7 @@ def _body(folder: Path, known: bool = True) -> nn.Module:
     return opened[0] if known else type(opened[0])(opened[0].config, **pooler)
 
 
-def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over real tokens: hidden [B, L, H], mask [B, L] -> [B, H]."""
     weights = mask.to(hidden.dtype)[:, :, None]
     return (hidden * weights).sum(1) / weights.sum(1)

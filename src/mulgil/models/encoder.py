@@ -10,44 +10,21 @@ data. BERT and RoBERTa run through `_fastbert`; all others run as transformers w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-
-import pydantic
+from typing import Any, ClassVar, Literal
 
 from mulgil import settings
 from mulgil.contracts import Model
 from mulgil.flow import Head, Kind, Skill
 from mulgil.models import _checkpoints
+from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
 
 
-class EncoderSettings(settings.Settings):
+class EncoderSettings(SizedSettings):
     """Settings of the encoder family; the sizes are for a fresh model only."""
 
-    pretrained: Annotated[str | None, settings.PATH_OR_NAME] = None
-    """Local folder, hub id, or "mulgil/mini"; without it a fresh model of the sizes below."""
-    weights: Literal["pretrained", "random"] = "pretrained"
-    """"random" takes a checkpoint's architecture and tokenizer and forgets what it has learnt."""
     pooling: Literal["auto", "mean"] = "auto"
     """"auto" takes the checkpoint's own head where it has one, "mean" never does."""
-    hidden: int = pydantic.Field(256, ge=8, le=8192)
-    """Fresh: width of a token's vector."""
-    layers: int = pydantic.Field(4, ge=1, le=96)
-    """Fresh: number of layers."""
-    heads: int = pydantic.Field(4, ge=1, le=128)
-    """Fresh: attention heads; they must divide `hidden`."""
-    intermediate: int | None = pydantic.Field(None, ge=8, le=65536)
-    """Fresh: width of the feed-forward layer; 4 x hidden by default."""
-    positions: int = pydantic.Field(512, ge=8, le=1 << 16)
-    """Fresh: longest row."""
-    dropout: float = pydantic.Field(0.1, ge=0, lt=1)
-    """Fresh: dropout of hidden states and attention."""
-
-    @pydantic.model_validator(mode="after")
-    def _divides(self) -> EncoderSettings:
-        if self.hidden % self.heads:
-            raise ValueError(f"hidden {self.hidden} must be a multiple of heads {self.heads}")
-        return self
 
 
 class Encoder(Model):

@@ -1,0 +1,136 @@
+"""What every network of torch shares: weights in two precisions, dropout that resumes, files.
+
+Chosen: while it learns, the optimizer holds float32 masters and the module is its working copy;
+while it answers, only parameters are rounded (a buffer such as rotary frequencies would be wrong
+at far places in bfloat16), and the whole ones are kept for saving. It costs both in memory for as
+long as the network may still be saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mulgil.errors import ModelError
+from mulgil.models import _checkpoints
+from mulgil.models._fastbert import FastBody
+from mulgil.models._fastgpt import FastGpt
+from mulgil.networks import Network
+from mulgil.optimizer import MasterAdamW
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class TorchNetwork(Network):
+    """A transformers module in a working precision.
+
+    Args:
+        module: what learns and is saved.
+        body: the part of it that makes hidden states of tokens.
+        precision: "fp32" or "bf16"; training keeps fp32 masters either way.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, module: Any, body: Any, precision: str, device: str) -> None:
+        self.module = module.to(device)
+        self.body = body
+        self.device = torch.device(device)
+        self.dtype = DTYPES[precision]
+        self._fast: FastBody | FastGpt | None = None
+        self._optimizer: MasterAdamW | None = None
+        self._cast = False
+        self._whole: dict[str, Tensor] | None = {}  # weights as they were before rounding
+
+    @property
+    def parameters_total(self) -> int:
+        return sum(p.numel() for p in self.module.parameters())  # tied weights come once
+
+    # ------------------------------------------------------------ learning by steps
+
+    def optimizer(self, weight_decay: float) -> MasterAdamW:
+        """Make the optimizer that holds the fp32 masters; the module becomes its working copy."""
+        self._unround()
+        sparse, transposed = self._layout()
+        self._optimizer = MasterAdamW(
+            self.module,
+            weight_decay=weight_decay,
+            dtype=self.dtype,
+            sparse=sparse,
+            transposed=transposed,
+        )
+        return self._optimizer
+
+    def _layout(self) -> tuple[list[str], list[str]]:
+        """Return the names of tables with row-sparse gradients, and of weights laid transposed."""
+        return [], []
+
+    def seed(self, seed: int) -> None:
+        """Seed the dropout of the fast path."""
+        if self._fast is not None:
+            self._fast.masks.seed = seed
+
+    def seek(self, call: int) -> None:
+        """Set the dropout of the fast path to its `call`-th forward pass."""
+        if self._fast is not None:
+            self._fast.masks.seek(call)
+
+    def _tensors(self, inputs: Any) -> tuple[Tensor, Tensor]:
+        """Return ids and mask, both int64 [B, L], on the device."""
+        ids = torch.from_numpy(inputs.ids)
+        mask = torch.arange(ids.shape[1]) < torch.from_numpy(inputs.lengths)[:, None]
+        return ids.to(self.device), mask.long().to(self.device)
+
+    # ------------------------------------------------------------ answering
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """No dropout, no gradients, weights in the working precision and up to date."""
+        if self._optimizer is not None:
+            self._optimizer.flush()
+        elif not self._cast:
+            self._cast = True
+            if self.dtype is not torch.float32:
+                held = dict(self.module.named_parameters())
+                if self._whole is not None:
+                    self._whole = {name: p.data for name, p in held.items()}
+                apart = self._read_by_rows()
+                for parameter in held.values():
+                    if parameter is not apart:
+                        parameter.data = parameter.data.to(self.dtype)
+        self.module.eval()
+        with torch.inference_mode():
+            yield
+
+    def _read_by_rows(self) -> nn.Parameter | None:
+        """Return the table whose rows are rounded as they are read, which is left whole."""
+        return None
+
+    def answers_only(self) -> None:
+        """Keep no weights but the rounded ones: it will not be saved again."""
+        self._whole = None
+
+    # ------------------------------------------------------------ files
+
+    def _release(self) -> None:
+        """Give the module its float32 weights, from the optimizer or from before it answered."""
+        if self._optimizer is not None:
+            self._optimizer.release()
+            self._optimizer = None
+        self._unround()
+
+    def _unround(self) -> None:
+        if self._cast and self._whole is None:
+            raise ModelError("a network that was opened for answering is not saved again")
+        for name, weight in (self._whole or {}).items():
+            self.module.get_parameter(name).data = weight
+        self._whole, self._cast = {}, False
+
+    def _write(self, part: Any, folder: Path) -> None:
+        """Write a module's config and weights so that plain transformers opens them."""
+        with _checkpoints.quiet():
+            part.save_pretrained(folder)
