@@ -127,10 +127,11 @@ def curve(looks: list[dict[str, Any]]) -> str:
 
 
 def continuations(run: Path, count: int = 20) -> str:
-    """Return the continuations of the first held-out texts' first two words, none left out."""
+    """Return continuations of held-out texts' first two words, evenly spaced, none left out."""
     rows = (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [json.loads(line)["text"] for line in rows]
-    starts = [" ".join(text.split()[:2]) for text in texts if len(text.split()) > 3][:count]
+    long = [text.split() for text in texts if len(text.split()) > 3]
+    starts = [" ".join(words[:2]) for words in long[:: len(long) // count][:count]]
     answers = api.predict(run, starts, "task.max_new=40")
     shown = ["| beginning | continuation | ln p |", "|---|---|---|"]
     for start, answer in zip(starts, answers, strict=True):

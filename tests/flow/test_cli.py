@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shlex
@@ -21,6 +22,7 @@ from mulgil import cli
 __all__ = ["tiny", "warm"]
 
 ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "src" / "mulgil" / "datasets" / "sample.tsv"
 STEPS = ["settings", "data", "model", "tokenizer", "loader", "method", "trainer"]
 
 LOOK = """
@@ -246,21 +248,26 @@ def test_control_characters_do_not_reach_the_terminal(warm: Warm, tmp_path: Path
 
 
 def test_demo(warm: Warm, tmp_path: Path) -> None:
-    """The main job, offline, printed step by step; a second one does not disturb the first."""
+    """The main job, offline, printed step by step: what upstream is worth to the same recipe."""
     done = warm.run("demo", cwd=tmp_path, limit=240)
     assert (done.code, done.err) == (0, "")
     for number, step in enumerate(STEPS, 1):
-        assert len(re.findall(rf"^{number} {step} ", done.out, re.MULTILINE)) == 2
-    for name in ("sample-tfidf", "sample-encoder"):
+        assert len(re.findall(rf"^{number} {step} ", done.out, re.MULTILINE)) == 3
+    found = {}
+    for name in ("sample-tfidf", "sample-scratch", "sample-mini"):
         run = tmp_path / "runs" / name
-        assert json.loads((run / "result.json").read_text())["n"] > 100
+        result = json.loads((run / "result.json").read_text())
+        assert result["n"] > 100
         assert (run / "report.html").exists()
-        assert re.search(rf"{name} +accuracy +0\.\d{{4}}  95% interval \[0\.", done.out)
+        found[name] = result["metrics"]["accuracy"]["accuracy"]["value"]
+        assert re.search(rf"accuracy {found[name]:.4f}  95% \[0\.", done.out)
+    assert found["sample-mini"] > found["sample-scratch"] + 0.05
+    assert re.search(r"\[MASK\]: \S+ 0\.\d\d, ", done.out)
     assert "open it in a browser" in done.out
-    hint = re.search(r"mulgil (predict runs/\S+ -)$", done.out, re.MULTILINE)
+    hint = re.search(r"mulgil (predict \S*runs/\S+ -)$", done.out, re.MULTILINE)
     assert hint
-    found = warm.run(*hint[1].split(), cwd=tmp_path, stdin="정말 재미있게 봤어요\n".encode())
-    assert found.json["label"] in ("긍정", "부정", "중립")
+    answer = warm.run(*hint[1].split(), cwd=tmp_path, stdin="정말 재미있게 봤어요\n".encode())
+    assert answer.json["label"] in ("긍정", "부정", "중립")
 
 
 def readme() -> list[str]:
@@ -280,6 +287,13 @@ def test_readme_commands(warm: Warm, place: Path, tmp_path: Path) -> None:
         pytest.skip("README.md has no commands that can be run offline")
     for name in ("reviews.csv", "new.csv"):
         (tmp_path / name).write_bytes((place / name).read_bytes())
+    page = (ROOT / "README.md").read_text("utf-8")
+    block = re.search(r"^```toml\n# upstream.toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert block
+    (tmp_path / "upstream.toml").write_text(block[1] + "[trainer]\nepochs = 1\n", "utf-8")
+    texts = [row.split("\t")[0] for row in SAMPLE.read_text("utf-8").splitlines()[1:]]
+    (tmp_path / "reviews.txt.gz").write_bytes(gzip.compress("\n".join(texts).encode()))
+    (tmp_path / "other.txt").write_text("\n".join(texts[:50]), "utf-8")
     ran = 0
     for line in lines:
         words: list[Any] = shlex.split(line)[1:]

@@ -89,9 +89,7 @@ def test_the_seed_decides_the_weights() -> None:
     """TR-07."""
     tables = []
     for seed in (1, 1, 2):
-        network: Any = Decoder(SizedSettings(**SIZES)).build(
-            tokenizer(), HEAD, "fp32", "cpu", seed
-        )
+        network: Any = Decoder(SizedSettings(**SIZES)).build(tokenizer(), HEAD, "fp32", "cpu", seed)
         tables.append(network.module.transformer.wte.weight.detach().numpy().copy())
     assert np.array_equal(tables[0], tables[1])
     assert not np.array_equal(tables[0], tables[2])
