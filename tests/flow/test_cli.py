@@ -288,7 +288,7 @@ def test_readme_commands(warm: Warm, place: Path, tmp_path: Path) -> None:
     for name in ("reviews.csv", "new.csv"):
         (tmp_path / name).write_bytes((place / name).read_bytes())
     page = (ROOT / "README.md").read_text("utf-8")
-    block = re.search(r"^```toml\n# upstream.toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    block = re.search(r"^```toml upstream.toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert block
     (tmp_path / "upstream.toml").write_text(block[1] + "[trainer]\nepochs = 1\n", "utf-8")
     texts = [row.split("\t")[0] for row in SAMPLE.read_text("utf-8").splitlines()[1:]]

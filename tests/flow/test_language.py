@@ -222,7 +222,7 @@ def test_what_was_pretrained_is_fine_tuned(warm: Warm, place: Path) -> None:
     assert done.code == 0, done.err
     result = figures(place / "runs/tuned")
     assert result["task"] == "classification"
-    assert result["pretrained"] == "model"
+    assert result["pretrained"] == f"{FILLER.rpartition('/')[2]}/model"
     done = warm.run("predict", "runs/tuned", cwd=place, stdin="정말 좋아요\n".encode())
     assert answers(done.out)[0]["label"] in {"긍정", "부정", "중립"}
 

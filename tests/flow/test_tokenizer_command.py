@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -184,8 +185,9 @@ def test_the_figures_are_counted_over_the_whole_text(trained: Path, tmp_path: Pa
         assert one["bytes_a_token"] == found["text"]["bytes"] / one["tokens"]
         lost = sum(line["pieces"].count("[UNK]") for line in one["sample"])
         assert one["unknown"] == lost / one["tokens"]
-    whole = sum(
-        piece.removeprefix("▁") in plain[at].split()
+    whole = sum(  # a letter that is spelt in its one byte is one token too
+        re.sub("<0x([0-7].)>", lambda found: chr(int(found[1], 16)), piece).removeprefix("▁")
+        in plain[at].split()
         for at, line in enumerate(ours["sample"])
         for piece in line["pieces"]
     )
