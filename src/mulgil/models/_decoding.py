@@ -18,12 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Array, Blanks, Sampling
+from mulgil.flow import UNASKED, Blanks, Sampling
 from mulgil.models import _checkpoints
 from mulgil.models._continuing import batches, continued
 from mulgil.models._fastgpt import FastGpt, supports
 from mulgil.models._language import PART, Asked, VocabularyNetwork, parts
-from mulgil.models._network import masked_mean
 
 _SCORES = 1 << 27
 """Scores that are made at once where the module computes its own."""
@@ -114,18 +113,6 @@ class DecoderNetwork(VocabularyNetwork):
                 return False
             found = nn.functional.linear(states, *(super()._words() or ()))
         return found.shape == scores.shape and torch.allclose(found, scores, atol=1e-4, rtol=1e-4)
-
-    def features(self, inputs: Any) -> Array:
-        """Return the mean over the tokens of the last hidden state, float32 [B, width]."""
-        with self._answering():
-            ids, mask = self._tensors(inputs)
-            if self._fast is not None:
-                hidden, packing = self._fast(ids, mask)
-                mean = packing.mean(hidden)
-            else:
-                mean = masked_mean(self._states(ids, mask), mask)
-            found: Array = mean.float().cpu().numpy()
-            return found
 
     # ------------------------------------------------------------ new text
 

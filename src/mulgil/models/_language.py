@@ -22,7 +22,7 @@ from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Array, Blanks
 from mulgil.models import _checkpoints, _vocabulary
 from mulgil.models._fastbert import FastBody, supports
-from mulgil.models._network import masked_mean, sizes
+from mulgil.models._network import sizes
 from mulgil.models._packing import Packing
 from mulgil.models._torch import TorchNetwork
 from mulgil.networks import LanguageNetwork
@@ -123,18 +123,6 @@ class MaskedNetwork(VocabularyNetwork):
             return [], []
         prefix = next(name for name, part in self.module.named_modules() if part is self.body)
         return [], [f"{prefix}.{name}" for name in self._fast.transposed()]
-
-    def features(self, inputs: Any) -> Array:
-        """Return the mean over the tokens of the last hidden state, float32 [B, width]."""
-        with self._answering():
-            ids, mask = self._tensors(inputs)
-            if self._fast is not None:
-                hidden, packing = self._fast(ids, mask)
-                mean = packing.mean(hidden)
-            else:
-                mean = masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
-            found: Array = mean.float().cpu().numpy()
-            return found
 
     def _asked(self, inputs: Blanks) -> Asked:
         if self._fast is not None:

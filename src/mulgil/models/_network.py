@@ -15,7 +15,7 @@ from mulgil.errors import ModelError
 from mulgil.flow import Array, Head
 from mulgil.models import _checkpoints
 from mulgil.models._fastbert import FastBody, Packing, supports
-from mulgil.models._torch import TorchNetwork
+from mulgil.models._torch import TorchNetwork, masked_mean
 from mulgil.optimizer import MasterAdamW
 
 HEAD_FILE = "head.safetensors"
@@ -110,22 +110,11 @@ class EncoderNetwork(TorchNetwork):
         if not self.mean:
             own: Tensor = self.module(input_ids=ids, attention_mask=mask).logits
             return own
-        pooled = masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
+        pooled = masked_mean(self._states(ids, mask), mask)
         scores: Tensor = self.module.classifier(self.module.dropout(pooled))
         return scores
 
     # ------------------------------------------------------------ answering
-
-    def features(self, inputs: Any) -> Array:
-        with self._answering():
-            if self._fast is not None:
-                hidden, packing = self._fast(*self._tensors(inputs))
-                pooled = packing.mean(hidden)
-            else:
-                ids, mask = self._tensors(inputs)
-                pooled = masked_mean(self.body(input_ids=ids, attention_mask=mask)[0], mask)
-            found: Array = pooled.float().cpu().numpy()
-            return found
 
     def scores(self, inputs: Any) -> Array:
         with self._answering():
@@ -240,9 +229,3 @@ def _body(folder: Path, known: bool = True) -> nn.Module:
     opened: tuple[nn.Module, dict[str, Any]] = _checkpoints.opened(AutoModel, folder, **pooler)
     _checkpoints.whole(opened[1], folder)
     return opened[0] if known else type(opened[0])(opened[0].config, **pooler)
-
-
-def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean over real tokens: hidden [B, L, H], mask [B, L] -> [B, H]."""
-    weights = mask.to(hidden.dtype)[:, :, None]
-    return (hidden * weights).sum(1) / weights.sum(1)

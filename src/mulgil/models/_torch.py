@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mulgil.errors import ModelError
+from mulgil.flow import Array
 from mulgil.models import _checkpoints
 from mulgil.models._fastbert import FastBody
 from mulgil.models._fastgpt import FastGpt
@@ -106,6 +107,23 @@ class TorchNetwork(Network):
         with torch.inference_mode():
             yield
 
+    def features(self, inputs: Any) -> Array:
+        """Return the mean over the tokens of the last hidden state, float32 [B, width]."""
+        with self._answering():
+            ids, mask = self._tensors(inputs)
+            if self._fast is not None:
+                hidden, packing = self._fast(ids, mask)
+                pooled = packing.mean(hidden)
+            else:
+                pooled = masked_mean(self._states(ids, mask), mask)
+            found: Array = pooled.float().cpu().numpy()
+            return found
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Run the body as transformers wrote it: [B, L] to its last hidden state [B, L, H]."""
+        found: Tensor = self.body(input_ids=ids, attention_mask=mask)[0]
+        return found
+
     def _read_by_rows(self) -> nn.Parameter | None:
         """Return the table whose rows are rounded as they are read, which is left whole."""
         return None
@@ -134,3 +152,9 @@ class TorchNetwork(Network):
         """Write a module's config and weights so that plain transformers opens them."""
         with _checkpoints.quiet():
             part.save_pretrained(folder)
+
+
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over real tokens: hidden [B, L, H], mask [B, L] -> [B, H]."""
+    weights = mask.to(hidden.dtype)[:, :, None]
+    return (hidden * weights).sum(1) / weights.sum(1)
