@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mulgil.models._fast import joined, linear, lookup
+from mulgil.models._fast import attend, attend_back, joined, linear, lookup
 from mulgil.models._packing import MaskPool, Packing, pack
 
 __all__ = ["FastBody", "MaskPool", "Packing", "pack", "supports"]
@@ -104,18 +104,9 @@ class _Layer(torch.autograd.Function):
     ) -> Tensor:
         qkv_w, qkv_b = joined(weights[0:6:2]), joined(weights[1:6:2])
         o_w, o_b, g1, b1, w1, c1, w2, c2, g2, b2 = weights[6:]
-        blocks, _, block, _ = bias.shape
-        size, hidden = x.shape
-        width = hidden // heads
+        hidden = x.shape[1]
         qkv = linear(x, qkv_w, qkv_b)  # [T, 3H]
-        split = qkv.view(blocks, block, 3, heads, width).permute(2, 0, 3, 1, 4)
-        q, k, v = split.reshape(3, blocks * heads, block, width).unbind(0)
-        scores = torch.bmm(q, k.transpose(1, 2)).view(blocks, heads, block, block)
-        torch.add(bias, scores, alpha=width**-0.5, out=scores)
-        probs = torch.softmax(scores, -1).view(blocks * heads, block, block)
-        kept = probs if masks[0] is None else torch.mul(probs, masks[0], out=scores.view_as(probs))
-        context = torch.bmm(kept, v).view(blocks, heads, block, width)
-        context = context.transpose(1, 2).reshape(size, hidden)  # [T, H]
+        context, heart = attend(qkv, bias, heads, masks[0])  # [T, H]
         y = linear(context, o_w, o_b)
         r1 = x + y if masks[1] is None else torch.addcmul(x, y, masks[1])
         h1, mean1, rstd1 = torch.native_layer_norm(r1, [hidden], g1, b1, epsilon)
@@ -125,20 +116,19 @@ class _Layer(torch.autograd.Function):
         r2 = h1 + y if masks[2] is None else torch.addcmul(h1, y, masks[2])
         out, mean2, rstd2 = torch.native_layer_norm(r2, [hidden], g2, b2, epsilon)
         # fmt: off
-        ctx.save_for_backward(x, q, k, v, probs, kept, context, r1, mean1, rstd1, h1, pre, act,
+        ctx.save_for_backward(x, *heart, context, r1, mean1, rstd1, h1, pre, act,
                               r2, mean2, rstd2, qkv_w, o_w, g1, b1, w1, w2, g2, b2)
         # fmt: on
-        ctx.masks, ctx.shape = masks, (blocks, block, heads, width)
+        ctx.masks, ctx.heads = masks, heads
         return out
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         # fmt: off
-        (x, q, k, v, probs, kept, context, r1, mean1, rstd1, h1, pre, act,
+        (x, *heart, context, r1, mean1, rstd1, h1, pre, act,
          r2, mean2, rstd2, qkv_w, o_w, g1, b1, w1, w2, g2, b2) = ctx.saved_tensors
         # fmt: on
-        blocks, block, heads, width = ctx.shape
-        size, hidden = x.shape
+        hidden = x.shape[1]
         need = ctx.needs_input_grad
         grads: list[Tensor | None] = [None] * 16
         dr, grads[14], grads[15] = torch.ops.aten.native_layer_norm_backward(
@@ -168,19 +158,7 @@ class _Layer(torch.autograd.Function):
             grads[7] = dy.sum(0)
         if not any(need[:1] + need[5:11]):
             return (None,) * 5 + tuple(grads)
-        dcontext = torch.mm(dy, o_w).view(blocks, block, heads, width).transpose(1, 2)
-        dcontext = dcontext.reshape(blocks * heads, block, width)
-        dheads = torch.empty(3, *q.shape, dtype=x.dtype, device=x.device)
-        torch.bmm(kept.transpose(1, 2), dcontext, out=dheads[2])
-        dprobs = torch.bmm(dcontext, v.transpose(1, 2))
-        if ctx.masks[0] is not None:
-            dprobs = torch.mul(dprobs, ctx.masks[0])
-        dscores = torch.ops.aten._softmax_backward_data(dprobs, probs, -1, probs.dtype)
-        scale = width**-0.5
-        torch.baddbmm(dheads[0], dscores, k, beta=0, alpha=scale, out=dheads[0])
-        torch.baddbmm(dheads[1], dscores.transpose(1, 2), q, beta=0, alpha=scale, out=dheads[1])
-        dqkv = dheads.view(3, blocks, heads, block, width).permute(1, 3, 0, 2, 4)
-        dqkv = dqkv.reshape(size, 3 * hidden)
+        dqkv = attend_back(torch.mm(dy, o_w), heart, ctx.heads, ctx.masks[0])  # [T, 3H]
         if any(need[5:11:2]):
             grads[0:6:2] = torch.mm(dqkv.t(), x).view(3, hidden, hidden).unbind(0)
         if any(need[6:11:2]):

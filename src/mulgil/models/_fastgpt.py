@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mulgil.models._fast import linear, lookup
+from mulgil.models._fast import attend, attend_back, linear, lookup
 from mulgil.models._packing import MaskPool, Packing, pack
 
 __all__ = ["FastGpt", "Packing", "supports"]
@@ -84,19 +84,10 @@ class _Layer(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         g1, b1, qkv_w, qkv_b, o_w, o_b, g2, b2, w1, c1, w2, c2 = weights
-        blocks, _, block, _ = bias.shape
-        size, hidden = x.shape
-        width = hidden // heads
+        hidden = x.shape[1]
         h1, mean1, rstd1 = torch.native_layer_norm(x, [hidden], g1, b1, epsilons[0])
         qkv = linear(h1, qkv_w.t(), qkv_b)  # [T, 3H]
-        split = qkv.view(blocks, block, 3, heads, width).permute(2, 0, 3, 1, 4)
-        q, k, v = split.reshape(3, blocks * heads, block, width).unbind(0)
-        scores = torch.bmm(q, k.transpose(1, 2)).view(blocks, heads, block, block)
-        torch.add(bias, scores, alpha=width**-0.5, out=scores)
-        probs = torch.softmax(scores, -1).view(blocks * heads, block, block)
-        kept = probs if masks[0] is None else torch.mul(probs, masks[0], out=scores.view_as(probs))
-        context = torch.bmm(kept, v).view(blocks, heads, block, width)
-        context = context.transpose(1, 2).reshape(size, hidden)  # [T, H]
+        context, heart = attend(qkv, bias, heads, masks[0])  # [T, H]
         y = linear(context, o_w.t(), o_b)
         r1 = x + y if masks[1] is None else torch.addcmul(x, y, masks[1])
         h2, mean2, rstd2 = torch.native_layer_norm(r1, [hidden], g2, b2, epsilons[1])
@@ -105,20 +96,19 @@ class _Layer(torch.autograd.Function):
         y = linear(act, w2.t(), c2)  # [T, H]
         out = r1 + y if masks[2] is None else torch.addcmul(r1, y, masks[2])
         # fmt: off
-        ctx.save_for_backward(x, mean1, rstd1, h1, q, k, v, probs, kept, context, r1, mean2, rstd2,
+        ctx.save_for_backward(x, mean1, rstd1, h1, *heart, context, r1, mean2, rstd2,
                               h2, pre, act, g1, b1, qkv_w, o_w, g2, b2, w1, w2)
         # fmt: on
-        ctx.masks, ctx.shape, ctx.gelu = masks, (blocks, block, heads, width), gelu
+        ctx.masks, ctx.heads, ctx.gelu = masks, heads, gelu
         return out
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         # fmt: off
-        (x, mean1, rstd1, h1, q, k, v, probs, kept, context, r1, mean2, rstd2,
+        (x, mean1, rstd1, h1, *heart, context, r1, mean2, rstd2,
          h2, pre, act, g1, b1, qkv_w, o_w, g2, b2, w1, w2) = ctx.saved_tensors
         # fmt: on
-        blocks, block, heads, width = ctx.shape
-        size, hidden = x.shape
+        hidden = x.shape[1]
         need = ctx.needs_input_grad
         grads: list[Tensor | None] = [None] * 12
         top = upstream[0]
@@ -147,19 +137,7 @@ class _Layer(torch.autograd.Function):
             grads[5] = dy.sum(0)
         if not (need[0] or any(need[6:10])):
             return (None,) * 6 + tuple(grads)
-        dcontext = torch.mm(dy, o_w.t()).view(blocks, block, heads, width).transpose(1, 2)
-        dcontext = dcontext.reshape(blocks * heads, block, width)
-        dheads = torch.empty(3, *q.shape, dtype=x.dtype, device=x.device)
-        torch.bmm(kept.transpose(1, 2), dcontext, out=dheads[2])
-        dprobs = torch.bmm(dcontext, v.transpose(1, 2))
-        if ctx.masks[0] is not None:
-            dprobs = torch.mul(dprobs, ctx.masks[0])
-        dscores = torch.ops.aten._softmax_backward_data(dprobs, probs, -1, probs.dtype)
-        scale = width**-0.5
-        torch.baddbmm(dheads[0], dscores, k, beta=0, alpha=scale, out=dheads[0])
-        torch.baddbmm(dheads[1], dscores.transpose(1, 2), q, beta=0, alpha=scale, out=dheads[1])
-        dqkv = dheads.view(3, blocks, heads, block, width).permute(1, 3, 0, 2, 4)
-        dqkv = dqkv.reshape(size, 3 * hidden)
+        dqkv = attend_back(torch.mm(dy, o_w.t()), heart, ctx.heads, ctx.masks[0])  # [T, 3H]
         if need[8]:
             grads[2] = torch.mm(h1.t(), dqkv)
         if need[9]:
