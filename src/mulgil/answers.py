@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mulgil.contracts import LanguageTask
 from mulgil.errors import DataError
+from mulgil.examples import SHAPES
 from mulgil.predictor import CHUNK, Predictor
 from mulgil.storage import atomic_file, sweep
-from mulgil.tables.rows import Row, RowWriter, iter_rows, output_format
+from mulgil.tables.rows import Row, iter_rows, output_format
+from mulgil.tables.writer import RowWriter
 
 
 def write(
@@ -26,6 +27,7 @@ def write(
     out: Path | None,
     *,
     text: str = "",
+    columns: Mapping[str, str] = {},
     encoding: str = "auto",
     screen: Any = None,
 ) -> dict[str, int]:
@@ -35,22 +37,25 @@ def write(
         predictor: a loaded run.
         source: a file or a binary stream.
         out: csv, tsv or jsonl file; JSON lines on `screen` when None.
-        text: column of the text, guessed when empty.
+        text: column of the text, for tasks that read one; guessed when empty.
+        columns: field of the row -> its column, for tasks that read two; guessed when left out.
         encoding: of the source.
         screen: has `write` and `flush`; standard output when None.
 
     Raises:
         DataError: the source cannot be read at all.
+        SettingError: the task's rows have no such field, or `out` no known ending.
         StorageError: the file cannot be written; nothing is left of it.
     """
     form = output_format(out)
-    rows = iter_rows(source, text=text, encoding=encoding)
-    added = [*_answer_names(predictor), "error"]
+    shape = SHAPES[predictor.task.shape]
+    rows = iter_rows(source, shape=shape, columns=columns, text=text, encoding=encoding)
+    added = [*predictor.task.fields(predictor.schema), "error"]
     counts = {"rows": 0, "errors": 0}
     with _open(out, screen or sys.stdout) as stream, _bar() as bar:
         writer = RowWriter(stream, form, rows.columns, added)
         while chunk := list(itertools.islice(rows, CHUNK)):
-            for row, answer in zip(chunk, predictor.predict(map(_text, chunk)), strict=True):
+            for row, answer in zip(chunk, predictor.predict(map(_asked, chunk)), strict=True):
                 counts["rows"] += 1
                 counts["errors"] += "error" in answer
                 writer.write(row, _flat(answer))
@@ -58,15 +63,11 @@ def write(
     return counts
 
 
-def _text(row: Row) -> Any:
-    return DataError(row.error) if row.error else row.text
-
-
-def _answer_names(predictor: Predictor) -> list[str]:
-    if isinstance(predictor.task, LanguageTask):
-        return [*predictor.task.fields]
-    one = ["labels"] if predictor.schema.multi_label else ["label", "probability"]
-    return [*one, *(f"p_{label}" for label in predictor.schema.labels)]
+def _asked(row: Row) -> Any:
+    """Return what the predictor takes: a text, a tuple of texts, or what is wrong."""
+    if row.error:
+        return DataError(row.error)
+    return row.reads if len(row.reads) > 1 else row.reads[0]
 
 
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from mulgil import (
     vocabulary,
 )
 from mulgil import plan as planning
-from mulgil.contracts import DataSettings, LabelTask
+from mulgil.contracts import DataSettings
 from mulgil.errors import DataError, RunError, SettingError
-from mulgil.flow import Rejected, Schema
+from mulgil.flow import Rejected
+from mulgil.objectives import LanguageTask
 from mulgil.predictor import Predictor
 from mulgil.report.page import write_report
 from mulgil.rundir import Say
@@ -108,9 +109,11 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
         return {key: figures[key] for key in ("n", "interval", "metrics", "overlap")}
     predictor = load(path)
     part, settings = _scored_only(data, overrides, predictor.task.shape)
-    parts = part.make().read({})
+    dataset = part.make()
+    dataset.asked = predictor.task.shape
+    parts = dataset.read({})
     rows = next(iter(parts.rows.values()))
-    if isinstance(predictor.task, LabelTask):
+    if not isinstance(predictor.task, LanguageTask):
         problems = [(row, predictor.task.problem(row, predictor.schema)) for row in rows]
         parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
         rows = [row for row, reason in problems if not reason]
@@ -194,14 +197,26 @@ def data_get(name: str) -> dict[str, str]:
     }
 
 
-def data_check(name: str, *overrides: str) -> dict[str, Any]:
-    """Return the data check of a data set or a file, without any model."""
+def data_check(name: str, *overrides: str, task: str = "") -> dict[str, Any]:
+    """Return the data check of a data set or a file, without any model.
+
+    Args:
+        name: a data set, or a file.
+        overrides: `data.key=value`, how to read it.
+        task: which reads the rows; by default one of their shape, of files classification.
+    """
     part, settings = _any_data(name, overrides)
     dataset = part.make()
-    task = registry.load("tasks", _task_for(dataset.shape))(None)
-    made = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
-    labels = sorted({label for row in made.train for label in _labels(row)})
-    return inspect.report(made, task, Schema(dataset.shape, tuple(labels)))
+    plugin = registry.load("tasks", task or _task_for(dataset.shape))
+    if dataset.shape not in {plugin.shape, "any"}:
+        raise SettingError(
+            f'task "{task}" reads rows of shape "{plugin.shape}", but {name} gives'
+            f' "{dataset.shape}"'
+        )
+    dataset.asked = plugin.shape
+    reader = plugin(plugin.Settings())
+    made = splits.complete(dataset.read(fetch.collect(dataset)), settings, reader.text)
+    return inspect.report(made, reader, None)
 
 
 def data_rows(name: str, *overrides: str) -> Iterator[tuple[str, Any]]:
@@ -261,12 +276,9 @@ def _only_data(overrides: tuple[str, ...]) -> None:
 
 def _task_for(shape: str) -> str:
     """Return a task that reads this shape, for the data check."""
+    if shape == "any":
+        return "classification"
     for name in registry.names("tasks"):
         if registry.load("tasks", name).shape == shape:
             return name
     raise DataError(f"no task reads rows of shape {shape}")
-
-
-def _labels(row: Any) -> tuple[str, ...]:
-    label = getattr(row, "label", None)
-    return label if isinstance(label, tuple) else (label,) if label else ()

@@ -23,10 +23,11 @@ import safetensors
 import safetensors.numpy
 
 from mulgil import splits
-from mulgil.contracts import Encoded, LanguageTask, Tokenizer
+from mulgil.contracts import Encoded, Tokenizer
 from mulgil.errors import MulgilError
 from mulgil.examples import Example
-from mulgil.flow import Array
+from mulgil.flow import Array, Text
+from mulgil.objectives import LanguageTask
 from mulgil.storage import commit_folder, verify_folder, write_atomic
 
 CHUNK = 4096
@@ -42,11 +43,11 @@ EMPTY: dict[str, Array] = {
 }
 """The arrays of no windows at all: names and kinds of what `Tokenizer.windows` gives."""
 
-FORMAT = "2"
+FORMAT = "3"
 """Changes when the way of encoding changes without the tokenizer's fingerprint knowing it."""
 
 
-def encode(texts: Sequence[str], tokenizer: Tokenizer, folder: Path | None) -> Encoded:
+def encode(texts: Sequence[Text], tokenizer: Tokenizer, folder: Path | None) -> Encoded:
     """Encode rows, or take them from the cache.
 
     Args:
@@ -103,7 +104,7 @@ def windows(
 def _chunks(rows: Sequence[Example], task: LanguageTask) -> Iterator[list[str]]:
     stream = iter(rows)
     while chunk := list(itertools.islice(stream, CHUNK)):
-        yield [task.text(row) for row in chunk]
+        yield [str(task.text(row)) for row in chunk]
 
 
 def _counted(chunks: Iterator[dict[str, Array]]) -> Iterator[dict[str, Array]]:
@@ -136,13 +137,16 @@ def _write(chunks: Iterator[dict[str, Array]], folder: Path) -> None:
         (folder / f"{name}.raw").unlink()
 
 
-def key(texts: Sequence[str], tokenizer: Tokenizer) -> str:
+def key(texts: Sequence[Text], tokenizer: Tokenizer) -> str:
     """Return the hash that the encoding of these texts is kept under."""
     digest = hashlib.sha256(f"{FORMAT} {tokenizer.fingerprint()}\n".encode())
     for text in texts:
-        raw = text.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(8, "little"))
-        digest.update(raw)
+        parts = (text,) if isinstance(text, str) else text
+        digest.update(len(parts).to_bytes(1))
+        for part in parts:
+            raw = part.encode("utf-8", "surrogatepass")
+            digest.update(len(raw).to_bytes(8, "little"))
+            digest.update(raw)
     return digest.hexdigest()
 
 

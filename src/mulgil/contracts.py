@@ -21,22 +21,20 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
-from mulgil.examples import Example
 from mulgil.flow import (
     Array,
-    Asker,
     Batch,
     Frame,
     Head,
-    Judged,
     Kind,
     Outcome,
     Parts,
-    Schema,
     Skill,
     Source,
+    Text,
 )
-from mulgil.networks import LanguageNetwork, Learner, Network
+from mulgil.networks import Learner, Network
+from mulgil.objectives import Task
 from mulgil.settings import Settings
 
 # ---------------------------------------------------------------- step 2: data
@@ -65,12 +63,15 @@ class Dataset(ABC):
     Settings: ClassVar[type[DataSettings]] = DataSettings
     title: ClassVar[str] = ""
     shape: ClassVar[str] = "text"
+    """Shape of its rows, or "any" when it can give whatever the task asks for."""
     licence: ClassVar[str] = ""
     citation: ClassVar[str] = ""
     sources: ClassVar[tuple[Source, ...]] = ()
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+        self.asked = self.shape
+        """The shape that the task asks for; a data set of the shape "any" gives its rows so."""
 
     @abstractmethod
     def read(self, files: Mapping[str, Path]) -> Parts:
@@ -131,8 +132,21 @@ class Tokenizer(ABC):
         """Open what `save` wrote."""
 
     @abstractmethod
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Encode a text a row; strings that look like special tokens are plain text."""
+    def encode(self, texts: Sequence[Text]) -> Encoded:
+        """Encode a row's text, or its two; what looks like a special token is plain text."""
+
+    def located(self, texts: Sequence[Text], stride: int) -> Encoded:
+        """Encode texts whose characters are scored, cut into windows.
+
+        Args:
+            texts: the second of two is what is scored, the first one stands before each window.
+            stride: tokens that a window shares with the one before it.
+
+        Returns:
+            Windows; `take` gives `Located`, `owners` is set, `units(window)` gives the character
+            in the text (in NFC) of each unit.
+        """
+        raise NotImplementedError(type(self).__name__)
 
     def windows(self, texts: Iterable[Sequence[str]], frame: Frame) -> Iterator[dict[str, Array]]:
         """Encode whole texts, in chunks of them, each text cut into windows; see `Frame`.
@@ -190,110 +204,6 @@ class Model(ABC):
 
 
 # ---------------------------------------------------------------- step 6: task x method
-
-
-class Metric(ABC):
-    """A number, or several, that says how good answers are."""
-
-    higher_is_better: ClassVar[bool] = True
-    single: ClassVar[bool] = True
-    """Whether it is one figure, which can pick the best weights, and not a table of them."""
-
-    @abstractmethod
-    def compute(self, scored: Any) -> dict[str, float]:
-        """Return `{name: value}`; the first is the headline. Defined values for empty classes."""
-
-
-class Task(ABC):
-    """What is asked of the text: what a network learns from a batch, answers, metrics.
-
-    There are two sorts: a `LabelTask` scores a row against gold answers, a `LanguageTask` hides
-    tokens of the row itself.
-    """
-
-    Settings: ClassVar[type[Settings]] = Settings
-    shape: ClassVar[str]
-    needs: ClassVar[frozenset[Skill]]
-    metrics: ClassVar[tuple[str, ...]]
-    """Metrics of an evaluation; the first decides early stopping and the best checkpoint."""
-
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
-
-    @abstractmethod
-    def schema(self, train: Sequence[Example]) -> Schema:
-        """Read label names and their order from the training rows (or from the settings)."""
-
-    @abstractmethod
-    def problem(self, row: Example, schema: Schema) -> str | None:
-        """Return why this row cannot be used for training or scoring, or None."""
-
-    @abstractmethod
-    def text(self, row: Example) -> str:
-        """Return what the tokenizer shall see of the row, in the user's own characters."""
-
-    @abstractmethod
-    def head(self, schema: Schema) -> Head:
-        """Return what the task asks of a network."""
-
-    @abstractmethod
-    def judge(self, gold: Array | None, measured: Array, schema: Schema) -> Judged:
-        """Return what metrics read of gold targets and of what a network made of the rows."""
-
-    @abstractmethod
-    def loss_of(self, gold: Array | None, measured: Array) -> float:
-        """Return the mean loss of measured rows, in nats."""
-
-
-class LabelTask(Task):
-    """Gold answers come with the rows."""
-
-    @abstractmethod
-    def targets(self, rows: Sequence[Example], schema: Schema) -> Array:
-        """Return int64 [N], or float32 [N, labels] when multi-label."""
-
-    @abstractmethod
-    def class_weights(self, targets: Array, schema: Schema) -> Array | None:
-        """Return float32 [labels], or None when every class counts alike."""
-
-    @abstractmethod
-    def loss(self, scores: Any, targets: Any, weights: Any) -> Any:
-        """Return the SUM of the rows' losses as a torch scalar; the loop divides by the rows."""
-
-    @abstractmethod
-    def probabilities(self, scores: Array, schema: Schema) -> Array:
-        """Return float64 [N, labels] from scores [N, labels]."""
-
-    @abstractmethod
-    def decide(self, probabilities: Array, schema: Schema) -> Array:
-        """Return predicted targets, as `Scored.predicted` wants them."""
-
-    @abstractmethod
-    def answer(self, probabilities: Array, schema: Schema) -> dict[str, Any]:
-        """Return what the user gets for one row: the answer and a probability for each choice."""
-
-
-class LanguageTask(Task):
-    """The text is its own answer: some of its tokens are asked for.
-
-    What `evaluation` measures of a row is float64 [4]: nats, tokens, correct, bytes.
-    """
-
-    frame: ClassVar[Frame]
-    fields: ClassVar[tuple[str, ...]]
-    """What an answer of `respond` holds."""
-    answering: ClassVar[frozenset[str]]
-    """Settings of how to answer: they shaped nothing that was trained, `predict` changes them."""
-
-    @abstractmethod
-    def asker(self, tokenizer: Any) -> Asker:
-        """Return what makes blanks of a batch of windows."""
-
-    @abstractmethod
-    def respond(
-        self, texts: Sequence[str], network: LanguageNetwork, tokenizer: Any
-    ) -> list[dict[str, Any]]:
-        """Answer people: an answer a text, `{"error": ...}` where there can be none."""
 
 
 class Method(ABC):
@@ -369,7 +279,7 @@ def refusal(
         method: the method, or its class.
         names: `{"data": ..., "model": ..., "task": ..., "method": ...}` as the user wrote them.
     """
-    if dataset.shape != task.shape:
+    if dataset.shape not in {task.shape, "any"}:
         return (
             f'task "{names["task"]}" reads rows of shape "{task.shape}",'
             f' but data "{names["data"]}" gives "{dataset.shape}"'

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from mulgil import registry, statistics
-from mulgil.contracts import Encoded, LabelTask, Task
+from mulgil.contracts import Encoded
 from mulgil.errors import DivergedError
 from mulgil.flow import UNASKED, Array, Blanks, Judged, Schema
 from mulgil.loader import BatchLoader
 from mulgil.networks import Network
+from mulgil.objectives import LabelTask, RowMetric, SpanTask, Task, Window
 
 
 def measure(
@@ -26,11 +27,12 @@ def measure(
     task: Task,
     schema: Schema,
     between: Callable[[], None] = lambda: None,
-) -> Array:
-    """Return float64 [texts, figures], each text in its place; NaN for one that was not scored.
+) -> Any:
+    """Return what is measured of each text, in its place.
 
-    The figures are the labels' probabilities, or a language task's nats, tokens, right ones and
-    bytes, summed over the windows of a text.
+    Of a label task the labels' probabilities, of a language task nats, tokens, right ones and
+    bytes, summed over the windows of a text: float64 [texts, figures], NaN where nothing was
+    scored. Of a span task a list of windows a text.
 
     Args:
         network: answers.
@@ -45,11 +47,30 @@ def measure(
             between()
             found[batch.rows] = task.probabilities(network.scores(batch.inputs), schema)
         return found
+    if isinstance(task, SpanTask):
+        return _windows(network, loader, between)
     found = np.full((len(loader), 4), np.nan)
     for batch in loader.in_order():
         between()
         found[batch.rows] = _likelihood(network, batch.inputs)
     return gather(found, loader.encoded)
+
+
+def _windows(
+    network: Network, loader: BatchLoader, between: Callable[[], None]
+) -> list[list[Window]]:
+    """Return the scored windows of each text, in their order."""
+    encoded: Any = loader.encoded
+    scored: dict[int, Array] = {}
+    for batch in loader.in_order():
+        between()
+        scores = network.scores(batch.inputs)  # [U, outputs]
+        parts = np.split(scores, np.cumsum(batch.inputs.counts)[:-1])
+        scored |= zip(batch.rows.tolist(), parts, strict=True)
+    found: list[list[Window]] = [[] for _ in range(encoded.texts)]
+    for window, owner in enumerate(encoded.owners.tolist()):
+        found[owner].append((encoded.units(window), scored[window]))
+    return found
 
 
 def _likelihood(network: Any, blanks: Blanks) -> Array:
@@ -71,18 +92,25 @@ def gather(windows: Array, encoded: Encoded) -> Array:
     return found
 
 
-def check_numbers(measured: Array) -> None:
+def check_numbers(measured: Any) -> None:
     """Refuse rows without an answer: left out, they would make the figures too good.
 
     Raises:
         DivergedError: a row has no finite figures.
     """
-    failed = ~np.isfinite(measured).all(axis=1)
+    if isinstance(measured, list):
+        failed = np.array([not _finite(windows) for windows in measured], np.bool_)
+    else:
+        failed = ~np.isfinite(measured).all(axis=1)
     if failed.any():
         raise DivergedError(
             f"{failed.sum():,} of {len(measured):,} rows got no number as an answer, the first is"
             f" row {int(failed.argmax()) + 1}; lower trainer.learning_rate, or use precision fp32"
         )
+
+
+def _finite(windows: list[Window]) -> bool:
+    return all(bool(np.isfinite(scores).all()) for _, scores in windows)
 
 
 def headlines(task: Task, scored: Judged) -> dict[str, float]:
@@ -97,20 +125,20 @@ def headlines(task: Task, scored: Judged) -> dict[str, float]:
 
 def intervals(task: Task, scored: Judged, seed: int) -> dict[str, Any]:
     """Return `{metric: {figure: {"value", "low", "high"}}}` with bootstrap intervals."""
-    found = {}
-    for name in task.metrics:
-        metric = registry.load("metrics", name)()
-        drawn = statistics.bootstrap(
-            lambda rows, metric=metric: metric.compute(scored.take(rows)),  # type: ignore[misc]
+    metrics = {name: registry.load("metrics", name)() for name in task.metrics}
+    sums = {
+        name: (metric.rows(scored), metric.figures)
+        for name, metric in metrics.items()
+        if isinstance(metric, RowMetric)
+    }
+    found = statistics.bootstrap_sums(sums, len(scored), seed=seed)
+    for name in metrics.keys() - found.keys():
+        found[name] = statistics.bootstrap(
+            lambda rows, metric=metrics[name]: metric.compute(scored.take(rows)),  # type: ignore[misc]
             len(scored),
             seed=seed,
         )
-        found[name] = {figure: interval.as_dict() for figure, interval in drawn.items()}
-    return found
-
-
-def names(scored_row: Array, schema: Schema) -> Any:
-    """Return a gold or predicted answer as the user names it: a label, or a list of labels."""
-    if schema.multi_label:
-        return [label for label, yes in zip(schema.labels, scored_row, strict=True) if yes]
-    return schema.labels[int(scored_row)]
+    return {
+        name: {figure: interval.as_dict() for figure, interval in found[name].items()}
+        for name in metrics
+    }

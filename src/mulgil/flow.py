@@ -14,14 +14,14 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from mulgil.examples import Example
+from mulgil.examples import Example, Span
 
 Kind = Literal["encoder", "decoder", "seq2seq", "features"]
 """What a model is: which way its text flows, or that it only makes features."""
 
-Skill = Literal["pool", "tokens", "fill", "score", "generate"]
-"""What a model can do: one vector a text, one a token, the likelihood of a token that is hidden,
-the likelihood of a text, new text."""
+Skill = Literal["pool", "pair", "rate", "tokens", "fill", "score", "generate"]
+"""What a model can do: one vector a text, or one of two texts; a number instead of a label; one
+vector a token; the likelihood of a token that is hidden, or of a text; new text."""
 
 Frame = Literal["sentence", "document"]
 """Where the special tokens of a window stand: "sentence" gives each window a beginning and an
@@ -29,6 +29,9 @@ end; "document" gives each a beginning, and an end to the last window of a text 
 
 Array = np.ndarray[Any, Any]
 """A numpy array; shapes are given where it is used."""
+
+Text = str | tuple[str, str]
+"""What a tokenizer sees of a row: a text, or two that belong together."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,11 +107,47 @@ class Blanks:
     bytes: Array
 
 
-class Asker(Protocol):
-    """Makes blanks of windows."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Marked:
+    """A text with its gold spans.
 
-    def __call__(self, inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
-        """Return what the network reads and what it is asked for.
+    Attributes:
+        text: in NFC.
+        spans: in characters of it, in order.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Located:
+    """Windows of texts, and the characters that are scored in them.
+
+    Attributes:
+        ids: int64 [B, L], padded at the end.
+        lengths: int64 [B].
+        kinds: int64 [B, L], to which of two texts a token belongs; None where there is but one.
+        tokens: int64 [U], for each unit the place of its token in the flattened [B * L].
+        places: int64 [U], how far the unit stands in its token, from 0.
+        counts: int64 [B], units of each window.
+        targets: what the task asks for; `UNASKED` where nothing is asked, None when unknown.
+    """
+
+    ids: Array
+    lengths: Array
+    kinds: Array | None
+    tokens: Array
+    places: Array
+    counts: Array
+    targets: Any = None
+
+
+class Asker(Protocol):
+    """Says what is asked of a batch of windows."""
+
+    def __call__(self, inputs: Any, rows: Array, draw: Sequence[int] | None) -> Any:
+        """Return what the network reads and what it is asked for: `Blanks` or `Located`.
 
         Args:
             inputs: a batch of windows.
@@ -150,14 +189,16 @@ class Head:
 
     Attributes:
         skill: which skill it sits on.
-        outputs: how many scores a row (or a token) gets.
+        outputs: how many scores a row, or a character, gets.
         pooling: "own" keeps the checkpoint's own class's head where it has one; "mean" always
             takes the mean over the tokens, as a probe of frozen features wants it.
+        places: characters of a token that get scores of their own; later ones share the last.
     """
 
     skill: Skill
     outputs: int
     pooling: Literal["own", "mean"] = "own"
+    places: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -225,7 +266,76 @@ class Likelihood:
         return Likelihood(self.nats[rows], self.tokens[rows], self.correct[rows], self.bytes[rows])
 
 
-Judged = Scored | Likelihood
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rated:
+    """Gold and predicted numbers of the same rows.
+
+    Attributes:
+        gold: float64 [N].
+        predicted: float64 [N].
+    """
+
+    gold: Array
+    predicted: Array
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    def take(self, rows: Array) -> Rated:
+        """Return these rows only (with repeats, for a bootstrap)."""
+        return Rated(self.gold[rows], self.predicted[rows])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tagged:
+    """Gold and predicted entities of the same rows, spans of the text in NFC.
+
+    Attributes:
+        gold: a tuple of spans a row, in order, without overlap.
+        predicted: the same.
+        sizes: int64 [N], characters of each text.
+        labels: names of the kinds of entities.
+    """
+
+    gold: tuple[tuple[Span, ...], ...]
+    predicted: tuple[tuple[Span, ...], ...]
+    sizes: Array
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    def take(self, rows: Array) -> Tagged:
+        """Return these rows only (with repeats, for a bootstrap)."""
+        gold, predicted = _taken(self.gold, rows), _taken(self.predicted, rows)
+        return Tagged(gold, predicted, self.sizes[rows], self.labels)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Written:
+    """Texts that should have been written and texts that were: answers, summaries, translations.
+
+    Attributes:
+        gold: for each row the texts of equal right; () when "no answer" is right.
+        predicted: for each row the text; "" is "no answer".
+    """
+
+    gold: tuple[tuple[str, ...], ...]
+    predicted: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    def take(self, rows: Array) -> Written:
+        """Return these rows only (with repeats, for a bootstrap)."""
+        return Written(_taken(self.gold, rows), _taken(self.predicted, rows))
+
+
+def _taken(values: tuple[Any, ...], rows: Array) -> tuple[Any, ...]:
+    return tuple(values[row] for row in rows.tolist())
+
+
+Judged = Scored | Likelihood | Rated | Tagged | Written
 """What metrics read."""
 
 

@@ -11,6 +11,7 @@ combining marks on one letter, which no language has, are put in order by the th
 
 from __future__ import annotations
 
+import bisect
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,13 @@ def has_jamo(text: str) -> bool:
     return _JAMO.search(text) is not None
 
 
-def key(text: str) -> str:
-    """Return what makes two texts the same to the data check: NFC, runs of white space as one."""
+def key(text: str | tuple[str, ...]) -> str:
+    """Return what makes two texts the same to the data check: NFC, runs of white space as one.
+
+    Several texts that belong together stand a line each.
+    """
+    if not isinstance(text, str):
+        return "\n".join(map(key, text))
     return " ".join(normalise(text).split())
 
 
@@ -69,6 +75,23 @@ def to_user(span: tuple[int, int], spans: Sequence[tuple[int, int]] | None) -> t
         place = spans[start][0] if start < len(spans) else (spans[-1][1] if spans else 0)
         return place, place
     return spans[start][0], spans[end - 1][1]
+
+
+def from_user(span: tuple[int, int], spans: Sequence[tuple[int, int]] | None) -> tuple[int, int]:
+    """Turn a span of the user's own text into one of the normalised text.
+
+    An edge in the midst of a character that is composed moves outward.
+
+    Args:
+        span: (start, end) in the user's text, not empty.
+        spans: what `offsets(text)` returned.
+    """
+    if spans is None:
+        return span
+    start, end = span
+    first = bisect.bisect_right(spans, start, key=lambda own: own[1])
+    last = bisect.bisect_left(spans, end, key=lambda own: own[0])
+    return first, last
 
 
 def _bounded(text: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ the user decides.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,33 +16,34 @@ from typing import Any
 import numpy as np
 
 from mulgil import hangul
-from mulgil.contracts import Encoded, LanguageTask, Task
+from mulgil.contracts import Encoded
 from mulgil.examples import Example
 from mulgil.flow import Rejected, Schema
+from mulgil.objectives import LanguageTask, Task
 from mulgil.splits import Splits
 
 Keyed = dict[str, list[str]]
 
 
-def report(parts: Splits, task: Task, schema: Schema) -> dict[str, Any]:
+def report(parts: Splits, task: Task, schema: Schema | None) -> dict[str, Any]:
     """Return the check of the rows as plain data.
 
     Returns:
-        rows: rows a part; labels: `{part: {label: rows}}`; duplicates, conflicts, overlap (these
-        four where rows have labels); odd: rows with characters that deserve a look; rejected:
-        count, reasons and the first ids.
+        rows: rows a part; labels: `{part: {answer: how often}}`; duplicates, conflicts, overlap
+        (these four where rows have answers); odd: rows with characters that deserve a look;
+        rejected: count, reasons and the first ids.
     """
     found: dict[str, Any] = {"rows": {name: len(rows) for name, rows in parts.items()}}
     if not isinstance(task, LanguageTask):  # a corpus is parted by its texts, copies are left out
         keyed = keys(parts, task)
         found |= {
-            "labels": {name: _labels(rows, schema) for name, rows in parts.items()},
+            "labels": {name: task.tally(rows, schema) for name, rows in parts.items()},
             "duplicates": {name: len(keys) - len(set(keys)) for name, keys in keyed.items()},
             "conflicts": _conflicts(parts.train, keyed["train"]),
             "overlap": overlap(keyed),
         }
     return found | {
-        "odd": odd(task.text(row) for _, rows in parts.items() for row in rows),
+        "odd": odd(text for _, rows in parts.items() for row in rows for text in _texts(task, row)),
         "rejected": rejected(parts.rejected),
         "notes": list(parts.notes),
     }
@@ -105,20 +107,19 @@ def rejected(rows: Sequence[Rejected]) -> dict[str, Any]:
     }
 
 
+def _texts(task: Task, row: Example) -> tuple[str, ...]:
+    text = task.text(row)
+    return (text,) if isinstance(text, str) else text
+
+
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2069"
 
 
-def _labels(rows: Sequence[Example], schema: Schema) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for row in rows:
-        label = getattr(row, "label", None)
-        counts.update(label if isinstance(label, tuple) else (label,) if label else ())
-    return {label: counts[label] for label in schema.labels}
-
-
 def _conflicts(rows: Sequence[Example], keys: Sequence[str]) -> int:
-    """Count training texts that carry different labels."""
-    labels: dict[str, set[Any]] = defaultdict(set)
+    """Count training texts that carry different answers."""
+    answers: dict[str, set[Any]] = defaultdict(set)
     for row, key in zip(rows, keys, strict=True):
-        labels[key].add(getattr(row, "label", None))
-    return sum(len(found) > 1 for found in labels.values())
+        names = (field.name for field in dataclasses.fields(row))
+        given = tuple(getattr(row, name) for name in names if name not in {"id", *row.inputs})
+        answers[key].add(given)
+    return sum(len(found) > 1 for found in answers.values())

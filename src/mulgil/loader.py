@@ -37,22 +37,23 @@ class BatchLoader:
 
     Args:
         encoded: the rows after step 4.
-        targets: [N] or [N, labels], or None when there is nothing to compare with.
+        gold: what answers are compared with, None without: an array [N] or [N, labels], of which
+            each batch gets its rows, or what `ask` puts into them.
         settings: the recipe's loader settings.
         seed: of the order.
-        ask: makes blanks of a batch, for a language task.
+        ask: says what is asked of a batch of windows.
     """
 
     def __init__(
         self,
         encoded: Encoded,
-        targets: Array | None,
+        gold: Any,
         settings: Any,
         seed: int,
         ask: Asker | None = None,
     ) -> None:
         self.encoded = encoded
-        self.targets = targets
+        self.gold = gold
         self.settings = settings
         self.seed = seed
         self.ask = ask
@@ -129,7 +130,8 @@ class BatchLoader:
         inputs = self.encoded.take(rows, self.settings.multiple)
         if self.ask is not None:
             inputs = self.ask(inputs, rows, draw)
-        return Batch(rows, inputs, None if self.targets is None else self.targets[rows])
+        targets = self.gold[rows] if isinstance(self.gold, np.ndarray) else None
+        return Batch(rows, inputs, targets)
 
     def _ahead(self, plan: list[tuple[Array, Draw]]) -> Iterator[Batch]:
         """Make batches ready in a thread; an error there is raised here."""

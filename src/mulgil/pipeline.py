@@ -14,22 +14,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mulgil import cache, evaluation, fetch, hardware, registry, splits
-from mulgil.contracts import (
-    Dataset,
-    LabelTask,
-    LanguageTask,
-    Method,
-    Model,
-    Task,
-    Tokenizer,
-    refusal,
-)
+from mulgil import evaluation, fetch, hardware, registry, splits
+from mulgil.contracts import Dataset, Method, Model, Tokenizer, refusal
+from mulgil.encoding import batches
 from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
-from mulgil.flow import Array, Outcome, Rejected, Schema
+from mulgil.flow import Outcome, Rejected, Schema, Text
 from mulgil.loader import BatchLoader
 from mulgil.networks import Learner, Network, Stepped
+from mulgil.objectives import LabelTask, LanguageTask, Task
 from mulgil.recipe import WINGS, Recipe
 from mulgil.result import finish, origin
 from mulgil.rundir import RunDir, Say
@@ -98,6 +91,7 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     _metric(recipe, task)
     device, precision = hardware.resolve(recipe.trainer, model.kind)
 
+    dataset.asked = task.shape
     parts, schema = load_splits(recipe, dataset, task)
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items())
     labels = f"; labels {', '.join(schema.labels)}" if schema.labels else ""
@@ -127,7 +121,7 @@ def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, S
     settings = recipe.data.settings
     parts = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
     schema = task.schema(parts.train)
-    if not isinstance(task, LabelTask):
+    if isinstance(task, LanguageTask):
         return parts, schema
     for name, rows in parts.items():
         problems = [(row, task.problem(row, schema)) for row in rows]
@@ -151,17 +145,9 @@ def build_loaders(
 
     def loader(rows: Sequence[Example]) -> BatchLoader:
         seed = recipe.trainer.seed
-        if isinstance(task, LanguageTask):
-            encoded = cache.windows(rows, task, tokenizer, folder)
-            return BatchLoader(encoded, None, recipe.loader, seed, task.asker(tokenizer))
-        encoded = cache.encode([task.text(row) for row in rows], tokenizer, folder)
-        return BatchLoader(encoded, _targets(task, rows, schema), recipe.loader, seed)
+        return batches(rows, task, schema, tokenizer, recipe.loader, seed=seed, folder=folder)
 
     return Loaders(loader(parts.train), loader(parts.valid), loader(parts.test))
-
-
-def _targets(task: Task, rows: Sequence[Example], schema: Schema) -> Array | None:
-    return task.targets(rows, schema) if isinstance(task, LabelTask) else None
 
 
 def _rows(loader: BatchLoader) -> str:
@@ -186,9 +172,9 @@ def build(made: Prepared) -> Network:
 
 def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Learner:
     """Step 6: put the method around the network."""
-    targets, weights = made.loaders.train.targets, None
-    if isinstance(made.task, LabelTask) and targets is not None:
-        weights = made.task.class_weights(targets, made.schema)
+    gold, weights = made.loaders.train.gold, None
+    if isinstance(made.task, LabelTask) and gold is not None:
+        weights = made.task.class_weights(gold, made.schema)
     learner = made.method.learner(made.task, network, weights, made.recipe.trainer)
     if isinstance(learner, Stepped):
         learner.seed(made.recipe.trainer.seed)
@@ -254,9 +240,9 @@ def _look(made: Prepared, network: Network) -> Callable[[Callable[[], None]], di
     def look(between: Callable[[], None]) -> dict[str, float]:
         measured = evaluation.measure(network, loader, task, schema, between)
         evaluation.check_numbers(measured)
-        judged = task.judge(loader.targets, measured, schema)
+        judged = task.judge(loader.gold, measured, schema)
         return {
-            "loss": task.loss_of(loader.targets, measured),
+            "loss": task.loss_of(loader.gold, measured, schema),
             **evaluation.headlines(task, judged),
         }
 
@@ -287,9 +273,13 @@ def _tokenizer(
             f"tokenizer.max_length is {wanted}, but the model reads {longest} tokens at most;"
             f" set it to {longest} or less"
         )
-    texts = (task.text(row) for row in parts.train)
+    texts = (text for row in parts.train for text in _texts(task.text(row)))
     made: Tokenizer = recipe.tokenizer.plugin.make(settings, source, texts, recipe.trainer.seed)
     return made
+
+
+def _texts(text: Text) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else text
 
 
 def _provenance(made: Prepared) -> dict[str, Any]:

@@ -10,9 +10,11 @@ def rows(found: dict[str, Any]) -> list[str]:
     counts = found["rows"]
     shown = ["rows       " + ", ".join(f"{name} {count:,}" for name, count in counts.items())]
     shown += [f"           {note}" for note in (*found["notes"], *found.get("tokenizer_notes", ()))]
-    for label, count in found.get("labels", {}).get("train", {}).items():
-        share = count / max(counts["train"], 1)
-        shown.append(f"label      {label}: {count:,} ({share:.1%} of train)")
+    labels = found.get("labels", {}).get("train", {})
+    whole = sum(labels.values())
+    for label, count in labels.items():
+        share = count / max(whole, 1)
+        shown.append(f"label      {label}: {count:,} ({share:.1%})")
     for name, values in found.get("lengths", {}).items():
         if values:
             tokens = f", {values['tokens']:,} tokens in all" if "tokens" in values else ""
@@ -52,10 +54,11 @@ def figures(found: dict[str, Any]) -> list[str]:
     if not found["n"]:
         return ["no test rows, so no figures"]
     shown = ["", f"test rows  {found['n']:,}  ({found['interval']})"]
-    for values in found["metrics"].values():
-        if len(values) == 1:
-            shown += [f"{name:<10} {_figure(value)}" for name, value in values.items()]
-    each = found["metrics"].get("per-class", {})
+    metrics = {name: values for name, values in found["metrics"].items() if name != "confusion"}
+    for values in metrics.values():
+        plain = {name: value for name, value in values.items() if ":" not in name}
+        shown += [f"{name:<10} {_figure(value)}" for name, value in plain.items()]
+    each = metrics.get("per-class") or metrics.get("per-entity") or {}
     for label in dict.fromkeys(name.partition(":")[2] for name in each):
         parts = [f"{name} {_figure(each[f'{name}:{label}'])}" for name in ("precision", "recall")]
         rows = f"rows {each[f'support:{label}']['value']:,.0f}"

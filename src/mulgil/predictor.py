@@ -8,19 +8,19 @@ that the first answer of a stream waits for its chunk.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mulgil import cache, evaluation, hardware, recipe
-from mulgil.contracts import LabelTask, LanguageTask, Task
+from mulgil import evaluation, hardware, recipe
+from mulgil.encoding import batches
 from mulgil.errors import DataError, MulgilError, RunError, SettingError, nearest
-from mulgil.examples import Example
+from mulgil.examples import SHAPES, Example
 from mulgil.flow import Array, Schema
-from mulgil.loader import BatchLoader
 from mulgil.networks import LanguageNetwork
+from mulgil.objectives import LabelTask, LanguageTask, SpanTask, Task
 from mulgil.rundir import read_schema
 from mulgil.storage import verify_folder
 
@@ -54,6 +54,7 @@ class Predictor:
         self.recipe = recipe.read(str(path / "recipe.toml"), overrides)
         self.schema: Schema = read_schema(path)
         self.task: Task = self.recipe.task.make()
+        self.shape = SHAPES[self.task.shape]
         model = self.recipe.model.plugin
         anywhere = self.recipe.trainer.model_copy(update={"device": "auto"})
         device, precision = hardware.resolve(anywhere, model.kind)
@@ -62,58 +63,68 @@ class Predictor:
         head = self.task.head(self.schema)
         self.network = model.load(path / "model", head, precision, device)
 
-    def predict(self, texts: Iterable[Any], chunk: int = CHUNK) -> Iterator[dict[str, Any]]:
-        """Yield an answer for each text, in order.
+    def predict(self, rows: Iterable[Any], chunk: int = CHUNK) -> Iterator[dict[str, Any]]:
+        """Yield an answer for each row, in order.
 
         Args:
-            texts: strings; anything else gives an error in its place, an exception its message.
+            rows: strings; of a task that reads two texts tuples of two, or mappings by the names of
+                the shape's inputs. Anything else gives an error in its place, an exception its
+                message.
             chunk: rows answered together.
         """
-        stream = iter(texts)
-        while rows := list(itertools.islice(stream, chunk)):
-            answers = [_problem(row) for row in rows]
-            good = [i for i, answer in enumerate(answers) if answer is None]
-            if good:
-                texts = [rows[i] for i in good]
-                for i, answer in zip(good, self._answers(texts), strict=True):
-                    answers[i] = answer
-            yield from (answer or {} for answer in answers)
+        stream = iter(rows)
+        while taken := list(itertools.islice(stream, chunk)):
+            read = [_read(row, self.shape) for row in taken]
+            good = [row for row in read if isinstance(row, Example)]
+            answers = iter(self._answers(good) if good else [])
+            yield from (next(answers) if isinstance(row, Example) else row for row in read)
 
-    def _answers(self, texts: list[str]) -> list[dict[str, Any]]:
+    def _answers(self, rows: list[Example]) -> list[dict[str, Any]]:
         task, network = self.task, self.network
         if isinstance(task, LanguageTask) and isinstance(network, LanguageNetwork):
-            return task.respond(texts, network, self.tokenizer)
-        return [self._answer(shares) for shares in self.probabilities(texts)]
+            return task.respond([str(task.text(row)) for row in rows], network, self.tokenizer)
+        measured = self._measured(rows, scored=False)
+        return [self._answer(row, found) for row, found in zip(rows, measured, strict=True)]
 
-    def _answer(self, shares: Array) -> dict[str, Any]:
-        if not isinstance(self.task, LabelTask) or not np.isfinite(shares).all():
-            return {"error": "the model's answer is not a number"}
-        return self.task.answer(shares, self.schema)
+    def _answer(self, row: Example, found: Any) -> dict[str, Any]:
+        if isinstance(self.task, SpanTask):
+            if all(np.isfinite(scores).all() for _, scores in found):
+                return self.task.answer(found, row, self.schema)
+        elif isinstance(self.task, LabelTask) and np.isfinite(found).all():
+            return self.task.answer(found, self.schema)
+        return {"error": "the model's answer is not a number"}
 
-    def probabilities(self, texts: list[str]) -> Array:
-        """Return float64 [texts, labels]."""
-        loader = BatchLoader(self.tokenizer.encode(texts), None, self.recipe.loader, 0)
-        return evaluation.measure(self.network, loader, self.task, self.schema)
+    def _measured(self, rows: Sequence[Example], scored: bool) -> Any:
+        task, schema, settings = self.task, self.schema, self.recipe.loader
+        loader = batches(rows, task, schema, self.tokenizer, settings, scored=scored)
+        return evaluation.measure(self.network, loader, task, schema)
 
-    def score(self, rows: Sequence[Example]) -> tuple[Array | None, Array]:
-        """Return gold targets (None without) and what is measured of rows.
+    def probabilities(self, texts: Sequence[Any]) -> Array:
+        """Return float64 [texts, labels].
+
+        Raises:
+            DataError: a text cannot be answered.
+        """
+        rows = [_read(text, self.shape) for text in texts]
+        for row in rows:
+            if not isinstance(row, Example):
+                raise DataError(row["error"])
+        found: Array = self._measured([row for row in rows if isinstance(row, Example)], False)
+        return found
+
+    def score(self, rows: Sequence[Example]) -> tuple[Any, Any]:
+        """Return gold answers (None without) and what is measured of rows.
 
         Raises:
             DataError: a row cannot be scored.
         """
-        if isinstance(self.task, LanguageTask):
-            asker = self.task.asker(self.tokenizer)
-            windows = cache.windows(rows, self.task, self.tokenizer, None)
-            loader = BatchLoader(windows, None, self.recipe.loader, 0, asker)
-            return None, evaluation.measure(self.network, loader, self.task, self.schema)
-        problems = [(row, self.task.problem(row, self.schema)) for row in rows]
-        for row, reason in problems:
-            if reason:
-                raise DataError(f"{row.id}: {reason}")
-        if not rows or not isinstance(self.task, LabelTask):
-            return np.zeros(0, np.int64), np.zeros((0, len(self.schema.labels)))
-        gold = self.task.targets(rows, self.schema)
-        return gold, self.probabilities([self.task.text(row) for row in rows])
+        if not isinstance(self.task, LanguageTask):
+            problems = [(row, self.task.problem(row, self.schema)) for row in rows]
+            for row, reason in problems:
+                if reason:
+                    raise DataError(f"{row.id}: {reason}")
+        loader = batches(rows, self.task, self.schema, self.tokenizer, self.recipe.loader)
+        return loader.gold, evaluation.measure(self.network, loader, self.task, self.schema)
 
 
 def _only_answering(path: Path, overrides: Sequence[str]) -> None:
@@ -131,14 +142,25 @@ def _only_answering(path: Path, overrides: Sequence[str]) -> None:
             )
 
 
-def _problem(row: Any) -> dict[str, Any] | None:
-    """Return the error for a row that cannot be answered, or None."""
+def _read(row: Any, shape: type[Example]) -> Example | dict[str, Any]:
+    """Return a row as the task reads it, or its error."""
     if isinstance(row, MulgilError):
         return {"error": str(row)}
-    if not isinstance(row, str):
-        return {"error": f"a text must be a string, not {type(row).__name__}"}
-    if not row.strip():
-        return {"error": "empty text"}
-    if len(row) > MAX_CHARACTERS:
-        return {"error": f"{len(row):,} characters; a row may have {MAX_CHARACTERS:,} at most"}
-    return None
+    names = shape.inputs
+    if isinstance(row, Mapping):
+        values = [row.get(name) for name in names]
+    else:
+        values = [*row] if isinstance(row, tuple | list) else [row]
+    if len(values) != len(names):
+        return {"error": f"a row needs {len(names)} texts ({', '.join(names)})"}
+    for name, value in zip(names, values, strict=True):
+        what = "text" if len(names) == 1 else name
+        if not isinstance(value, str):
+            return {"error": f"a {what} must be a string, not {type(value).__name__}"}
+        if not value.strip():
+            return {"error": f"empty {what}"}
+        if len(value) > MAX_CHARACTERS:
+            return {
+                "error": f"{len(value):,} characters; a row may have {MAX_CHARACTERS:,} at most"
+            }
+    return shape("", *values)

@@ -25,15 +25,15 @@ from typing import Any
 from mulgil.errors import ModelError, SettingError, nearest
 
 WINGS = {
-    "datasets": "Dataset",
-    "models": "Model",
-    "tokenizers": "Tokenizer",
-    "tasks": "Task",
-    "methods": "Method",
-    "engines": "Engine",
-    "metrics": "Metric",
+    "datasets": "contracts.Dataset",
+    "models": "contracts.Model",
+    "tokenizers": "contracts.Tokenizer",
+    "tasks": "objectives.Task",
+    "methods": "contracts.Method",
+    "engines": "contracts.Engine",
+    "metrics": "objectives.Metric",
 }
-"""Each wing and the name of the contract in `mulgil.contracts` that its plug-ins keep."""
+"""Each wing, and where in the house the contract stands that its plug-ins keep."""
 
 
 @functools.cache
@@ -66,6 +66,13 @@ def describe(wing: str) -> dict[str, str]:
     return {name: _first_line(path) for name, path in modules(wing).items()}
 
 
+def contract(wing: str) -> type[Any]:
+    """Return the class that every plug-in of a wing derives from."""
+    room, _, name = WINGS[wing].partition(".")
+    found: type[Any] = getattr(importlib.import_module(f"mulgil.{room}"), name)
+    return found
+
+
 def load(wing: str, name: str) -> Any:
     """Return the plug-in class called `name` in `wing`.
 
@@ -77,26 +84,26 @@ def load(wing: str, name: str) -> Any:
     known = modules(wing)
     if name not in known:
         raise SettingError(f'unknown {wing.removesuffix("s")} "{name}"; {nearest(name, known)}')
-    contract = getattr(importlib.import_module("mulgil.contracts"), WINGS[wing])
+    base = contract(wing)
     try:
         module = importlib.import_module(known[name])
     except ImportError as error:
         raise ModelError(
-            f"{known[name]}: {WINGS[wing].lower()} {name} cannot be imported: {error};"
+            f"{known[name]}: {base.__name__.lower()} {name} cannot be imported: {error};"
             " install what it needs, or remove the package that it came with"
         ) from error
     classes = [
         value
         for value in vars(module).values()
         if inspect.isclass(value)
-        and issubclass(value, contract)
+        and issubclass(value, base)
         and value.__module__ == module.__name__
         and not value.__name__.startswith("_")
     ]
     if len(classes) != 1:
         found = ", ".join(c.__name__ for c in classes) or "none"
         raise ModelError(
-            f"{known[name]}: a plug-in module defines exactly one public {WINGS[wing]};"
+            f"{known[name]}: a plug-in module defines exactly one public {base.__name__};"
             f" found {found}"
         )
     return classes[0]

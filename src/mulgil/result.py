@@ -6,15 +6,15 @@ First predictions.jsonl, then result.json, whose presence means that the run is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from mulgil import evaluation, hangul, hardware, inspect, statistics
-from mulgil.contracts import LabelTask, LanguageTask, Task
 from mulgil.examples import Example
-from mulgil.flow import Array, Outcome, Schema
+from mulgil.flow import Outcome, Schema
 from mulgil.networks import Learner
+from mulgil.objectives import LanguageTask, Task
 from mulgil.rundir import FORMAT, RunDir
 from mulgil.storage import atomic_file
 
@@ -33,7 +33,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
     head = made.task.head(made.schema)
     network = made.model.load(folder.path / "model", head, made.precision, made.device)
     measured = evaluation.measure(network, loader, made.task, made.schema)
-    write_predictions(folder, made.task, made.schema, made.splits.test, loader.targets, measured)
+    write_predictions(folder, made.task, made.schema, made.splits.test, loader.gold, measured)
     rows = {name: len(part) for name, part in made.splits.items()}
     speed = rows["train"] * outcome.epochs / max(outcome.seconds, 1e-9)
     result = {
@@ -50,7 +50,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "device": made.device,
         "labels": list(made.schema.labels),
         "multi_label": made.schema.multi_label,
-        **score(made.task, made.schema, loader.targets, measured, recipe.trainer.seed),
+        **score(made.task, made.schema, loader.gold, measured, recipe.trainer.seed),
         "valid": None if outcome.best is None else {metric: outcome.best},
         "rows": {**rows, "rejected": len(made.splits.rejected)},
         "overlap": _overlap(made),
@@ -76,7 +76,7 @@ def _overlap(made: Any) -> dict[str, int]:
     return inspect.overlap(inspect.keys(made.splits, made.task))
 
 
-def score(task: Task, schema: Schema, gold: Any, measured: Array, seed: int) -> dict[str, Any]:
+def score(task: Task, schema: Schema, gold: Any, measured: Any, seed: int) -> dict[str, Any]:
     """Return `n`, `interval` (how it was drawn) and `metrics` of scored rows."""
     if not len(measured):
         return {"n": 0, "interval": "no test rows", "metrics": {}}
@@ -95,37 +95,15 @@ def write_predictions(
     schema: Schema,
     rows: Sequence[Example],
     gold: Any,
-    measured: Array,
+    measured: Any,
 ) -> None:
     """Write predictions.jsonl, a line a test row."""
-    with atomic_file(folder.path / "predictions.jsonl", "w") as file:
-        for row, line in zip(rows, _answers(task, schema, gold, measured), strict=True):
-            text = hangul.normalise(task.text(row))
-            file.write(json.dumps({"id": row.id, "text": text, **line}, ensure_ascii=False) + "\n")
-
-
-def _answers(task: Task, schema: Schema, gold: Any, measured: Array) -> Iterator[dict[str, Any]]:
-    """Yield what is kept of each test row beside its text."""
     evaluation.check_numbers(measured)
-    if not isinstance(task, LabelTask):
-        for nats, tokens, right, size in measured:
-            yield {
-                "nats": round(float(nats), 4),
-                "tokens": int(tokens),
-                "right": int(right),
-                "bytes": int(size),
-            }
-        return
-    judged: Any = task.judge(gold, measured, schema)
-    for i, shares in enumerate(measured):
-        yield {
-            "gold": evaluation.names(judged.gold[i], schema),
-            "predicted": evaluation.names(judged.predicted[i], schema),
-            "probabilities": {
-                label: round(float(share), 6)
-                for label, share in zip(schema.labels, shares, strict=True)
-            },
-        }
+    with atomic_file(folder.path / "predictions.jsonl", "w") as file:
+        for row, record in zip(rows, task.records(gold, measured, schema), strict=True):
+            read = {name: hangul.normalise(getattr(row, name)) for name in row.inputs}
+            line = {"id": row.id, **read, **record}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def origin(settings: Any) -> str | None:

@@ -21,9 +21,9 @@ from mulgil import hangul
 from mulgil.contracts import DataSettings
 from mulgil.errors import DataError
 from mulgil.examples import Example
-from mulgil.flow import Parts, Rejected
+from mulgil.flow import Parts, Rejected, Text
 
-Text = Callable[[Example], str]
+Reads = Callable[[Example], Text]
 
 
 @dataclasses.dataclass(slots=True)
@@ -49,7 +49,7 @@ class Splits:
         return [("train", self.train), ("valid", self.valid), ("test", self.test)]
 
 
-def complete(parts: Parts, settings: DataSettings, text: Text) -> Splits:
+def complete(parts: Parts, settings: DataSettings, text: Reads) -> Splits:
     """Cut what is missing and draw what was asked for.
 
     Parts that are no lists are taken as they are: with them, `train_rows`, `test_rows` and
@@ -105,7 +105,7 @@ def _as_given(parts: Parts) -> Splits:
 
 
 def cut(
-    rows: Sequence[Example], share: float, seed: int, text: Text
+    rows: Sequence[Example], share: float, seed: int, text: Reads
 ) -> tuple[list[Example], list[Example]]:
     """Return (the rest, about `share` of the rows), both in their old order, stratified by label.
 

@@ -4,20 +4,25 @@ Chosen: the percentile bootstrap (Efron 1979), 1,000 resamples of the test rows,
 serves every metric alike without a formula for each. The interval is shifted by the bootstrap's
 own estimate of bias (mean of the resamples minus the figure): calibration error of few rows is too
 high in every resample, and a plain percentile interval would not even hold the figure. Shares stay
-within 0 and 1. It costs 1,000 evaluations of the metrics: about 3 s for 50,000 rows and five
-metrics. It measures the chance of drawing these test rows, not that of the training (for that, run
+within 0 and 1. It costs 1,000 evaluations of a metric, but where figures follow from a sum over
+rows only 1,000 sums, as one product of matrices: how often a resample has a row, times what the row
+adds. It measures the chance of drawing these test rows, not that of the training (for that, run
 several seeds).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 RESAMPLES = 1_000
 LEVEL = 0.95
+CHUNK = 40_000_000
+"""Bytes of how often each of some resamples has each row."""
+
+Figures = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Interval:
 
 
 def bootstrap(
-    compute: Callable[[np.ndarray], dict[str, float]],
+    compute: Callable[[np.ndarray], Figures],
     rows: int,
     *,
     seed: int,
@@ -60,11 +65,53 @@ def bootstrap(
         resamples: how many times the rows are drawn anew.
         level: coverage, between 0 and 1.
     """
-    whole = compute(np.arange(rows))
     draw = np.random.default_rng(seed)
+    drawn = (compute(draw.integers(0, rows, rows)) for _ in range(resamples))
+    return _intervals(compute(np.arange(rows)), drawn, level)
+
+
+def bootstrap_sums(
+    parts: Mapping[str, tuple[np.ndarray, Callable[[np.ndarray, int], Figures]]],
+    rows: int,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> dict[str, dict[str, Interval]]:
+    """Return `{name: figures with their intervals}` where figures follow from a sum over rows.
+
+    The same seed draws the same rows as in `bootstrap`; they are drawn once for all parts.
+
+    Args:
+        parts: by name what each row adds, float64 [rows, K], and what makes figures by name of a
+            sum over rows, float64 [K], and their number.
+        rows: number of rows, at least 1.
+        seed: of the resampling.
+        resamples: how many times the rows are drawn anew.
+        level: coverage, between 0 and 1.
+    """
+    draw = np.random.default_rng(seed)
+    sums: dict[str, list[np.ndarray]] = {name: [] for name in parts}
+    step = min(resamples, max(1, CHUNK // (8 * max(rows, 1))))
+    room = np.empty((step, rows))  # one for all chunks
+    for start in range(0, resamples if parts else 0, step):
+        times = room[: resamples - start]
+        for one in times:
+            one[:] = np.bincount(draw.integers(0, rows, rows), minlength=rows)
+        for name, (added, _) in parts.items():
+            sums[name].extend(times @ added)
+    return {
+        name: _intervals(
+            figures(added.sum(0), rows), (figures(total, rows) for total in sums[name]), level
+        )
+        for name, (added, figures) in parts.items()
+    }
+
+
+def _intervals(whole: Figures, resampled: Iterable[Figures], level: float) -> dict[str, Interval]:
     drawn: dict[str, list[float]] = {name: [] for name in whole}
-    for _ in range(resamples):
-        for name, value in compute(draw.integers(0, rows, rows)).items():
+    for figures in resampled:
+        for name, value in figures.items():
             if name in drawn:
                 drawn[name].append(value)
     tail = (1 - level) / 2

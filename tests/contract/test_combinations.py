@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from mulgil import evaluation, pipeline, recipe, registry
-from mulgil.contracts import LabelTask, refusal
+from mulgil.contracts import refusal
 from mulgil.errors import SettingError
 from mulgil.examples import Example
 from mulgil.flow import Array
+from mulgil.objectives import LabelTask
 from mulgil.predictor import Predictor
 
 TINY = [

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from mulgil import cache
-from mulgil.contracts import Encoded, LanguageTask
+from mulgil.contracts import Encoded
 from mulgil.errors import StorageError
 from mulgil.examples import PassageExample
 from mulgil.flow import Array
+from mulgil.objectives import LanguageTask
 from mulgil.storage import MANIFEST
 from mulgil.tasks.causal_lm import CausalLm, CausalLmSettings
 from mulgil.tasks.masked_lm import MaskedLm, MaskedLmSettings

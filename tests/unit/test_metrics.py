@@ -4,52 +4,29 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from judged_rows import ALL, KINDS, RATINGS, READ, Maker, cases, entities, ratings, several, single
+from scipy import stats
 from sklearn import metrics as sk
 
-from mulgil.contracts import Metric
-from mulgil.flow import Array, Scored
+from mulgil.examples import Span
+from mulgil.flow import Array, Judged, Rated, Scored, Tagged
 from mulgil.metrics.accuracy import Accuracy
+from mulgil.metrics.character_f1 import CharacterF1
 from mulgil.metrics.confusion import Confusion
 from mulgil.metrics.ece import BINS, Ece, answers
+from mulgil.metrics.entity_f1 import EntityF1
 from mulgil.metrics.macro_f1 import MacroF1
+from mulgil.metrics.matthews import Matthews
+from mulgil.metrics.pearson import Pearson
 from mulgil.metrics.per_class import PerClass
-
-ALL: list[type[Metric]] = [Accuracy, MacroF1, Ece, PerClass, Confusion]
-CASES = 150
-
-
-def single(draw: np.random.Generator) -> Scored:
-    """Return rows with one label each; often some labels never occur."""
-    n, labels = int(draw.integers(1, 60)), int(draw.integers(2, 8))
-    weights = draw.dirichlet(np.full(labels, 0.5))
-    probabilities = draw.dirichlet(np.full(labels, draw.choice([0.2, 1.0, 5.0])), n)
-    return Scored(
-        gold=draw.choice(labels, n, p=weights),
-        predicted=probabilities.argmax(1),
-        probabilities=probabilities,
-        labels=tuple(f"라벨{i}" for i in range(labels)),
-    )
-
-
-def several(draw: np.random.Generator) -> Scored:
-    """Return rows with any number of labels."""
-    n, labels = int(draw.integers(1, 60)), int(draw.integers(1, 6))
-    probabilities = draw.random((n, labels))
-    return Scored(
-        gold=draw.random((n, labels)) < draw.random(labels),
-        predicted=probabilities >= 0.5,
-        probabilities=probabilities,
-        labels=tuple("가나다라마바"[:labels]),
-    )
-
-
-def cases(make: object) -> Iterator[Scored]:
-    for seed in range(CASES):
-        yield make(np.random.default_rng(seed))  # type: ignore[operator]
+from mulgil.metrics.per_entity import PerEntity
+from mulgil.metrics.rmse import Rmse
+from mulgil.metrics.spearman import Spearman
+from mulgil.objectives import Metric
+from mulgil.tagging import tags
 
 
 def made(gold: list[int], predicted: list[int], labels: int = 2) -> Scored:
@@ -60,7 +37,7 @@ def made(gold: list[int], predicted: list[int], labels: int = 2) -> Scored:
     )
 
 
-def value(metric: type[Metric], scored: Scored) -> float:
+def value(metric: type[Metric], scored: Judged) -> float:
     """Return the one figure of a metric."""
     (found,) = metric().compute(scored).values()
     return found
@@ -76,6 +53,9 @@ def test_one_label_a_row_agrees_with_scikit_learn() -> None:
         assert value(Accuracy, scored) == pytest.approx(sk.accuracy_score(gold, predicted))
         reference = sk.f1_score(gold, predicted, average="macro", zero_division=0)
         assert value(MacroF1, scored) == pytest.approx(reference)
+        some = len({*gold, *predicted}) > 1  # scikit-learn warns of a single label
+        reference = sk.matthews_corrcoef(gold, predicted) if some else 0.0
+        assert value(Matthews, scored) == pytest.approx(reference, abs=1e-12)
         check_classes(scored, range(n))
         cells = np.array(list(Confusion().compute(scored).values())).reshape(n, n)
         assert (cells == sk.confusion_matrix(gold, predicted, labels=range(n))).all()
@@ -87,6 +67,8 @@ def test_several_labels_a_row_agree_with_scikit_learn() -> None:
         gold, predicted, n = scored.gold, scored.predicted, len(scored.labels)
         exact = sk.accuracy_score(gold.astype(int), predicted.astype(int))
         assert value(Accuracy, scored) == pytest.approx((gold == predicted).all(1).mean())
+        reference = sk.matthews_corrcoef(gold.ravel(), predicted.ravel())
+        assert value(Matthews, scored) == pytest.approx(reference, abs=1e-12)
         if n > 1:
             assert value(Accuracy, scored) == pytest.approx(exact)
             reference = sk.f1_score(
@@ -132,7 +114,7 @@ def naive_ece(confidence: Array, right: Array) -> float:
 
 
 @pytest.mark.parametrize("make", [single, several])
-def test_calibration_error_agrees_with_a_naive_loop(make: object) -> None:
+def test_calibration_error_agrees_with_a_naive_loop(make: Maker) -> None:
     """EV-01."""
     for scored in cases(make):
         assert value(Ece, scored) == pytest.approx(naive_ece(*answers(scored)), abs=1e-12)
@@ -146,6 +128,131 @@ def test_calibration_error_knows_the_honest_and_the_boastful() -> None:
     boastful = Scored(honest.gold, honest.predicted, np.full((10, 2), [1.0, 0.0]), ("가", "나"))
     assert value(Ece, boastful) == pytest.approx(0.2)
     assert not Ece.higher_is_better
+
+
+# ---------------------------------------------------------------- ratings
+
+
+def test_ratings_agree_with_scipy() -> None:
+    """EV-01, G22."""
+    for scored in cases(ratings):
+        gold, predicted = scored.gold, scored.predicted
+        assert value(Rmse, scored) == pytest.approx(math.sqrt(np.mean((gold - predicted) ** 2)))
+        if min(len(set(gold)), len(set(predicted))) > 1:
+            expected = stats.pearsonr(gold, predicted).statistic
+            assert value(Pearson, scored) == pytest.approx(expected, abs=1e-12)
+            expected = stats.spearmanr(gold, predicted).statistic
+            assert value(Spearman, scored) == pytest.approx(expected, abs=1e-12)
+    assert not Rmse.higher_is_better
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_a_correlation_knows_no_unit(scale: float, shift: float) -> None:
+    """EV-04: sums of squares neither overflow nor drown what is small in what is large."""
+    scored = ratings(np.random.default_rng(2))
+    moved = Rated((scored.gold + shift) * scale, (scored.predicted - shift) * scale)
+    for metric in (Pearson, Spearman):
+        assert value(metric, moved) == pytest.approx(value(metric, scored), abs=1e-8)
+
+
+@pytest.mark.parametrize("metric", RATINGS)
+@pytest.mark.parametrize(
+    ("gold", "predicted"),
+    [([], []), ([1.0], [2.0]), ([0.1] * 7, [0.3] * 7), ([0.1] * 7, [1, 2, 3, 4, 5, 6, 7])],
+)
+def test_ratings_are_defined(metric: type[Metric], gold: list[float], predicted: list) -> None:
+    """EV-04: a column that never changes has no order: 0, not NaN, and no warning."""
+    scored = Rated(np.array(gold, float), np.array(predicted, float))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = value(metric, scored)
+    if metric is not Rmse or not gold:
+        assert found == 0.0
+    for row in range(len(gold)):  # a resample that drew one row only
+        assert math.isfinite(value(metric, scored.take(np.full(5, row))))
+
+
+# ---------------------------------------------------------------- entities
+
+
+def test_entities_agree_with_counting_by_hand() -> None:
+    """EV-01, G22: what seqeval counts, kind by kind."""
+    for scored in cases(entities):
+        every = {
+            "gold": {(i, span) for i, row in enumerate(scored.gold) for span in row},
+            "predicted": {(i, span) for i, row in enumerate(scored.predicted) for span in row},
+        }
+        found, table = EntityF1().compute(scored), PerEntity().compute(scored)
+        assert next(iter(found)) == "entity-f1"
+        each = []
+        for kind in (*KINDS, None):
+            gold, predicted = (
+                {(i, span) for i, span in every[of] if kind in (span.label, None)}
+                for of in ("gold", "predicted")
+            )
+            right = len(gold & predicted)
+            precision = right / len(predicted) if predicted else 0.0
+            recall = right / len(gold) if gold else 0.0
+            f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+            if kind:
+                ours = [
+                    table[f"{name}:{kind}"] for name in ("precision", "recall", "f1", "support")
+                ]
+                assert ours == pytest.approx([precision, recall, f1, len(gold)])
+                each += [f1] if gold or predicted else []
+            elif gold or predicted:
+                ours = [found[f"entity-{name}"] for name in ("precision", "recall", "f1")]
+                assert ours == pytest.approx([precision, recall, f1])
+                assert found["entity-macro-f1"] == pytest.approx(np.mean(each))
+
+
+def test_characters_agree_with_scikit_learn() -> None:
+    """EV-01, EV-02: macro F1 of every tag but O, of one that never occurs 1, as KLUE has it."""
+    asked = [f"{mark}-{kind}" for kind in KINDS for mark in "BI"]
+    for scored in cases(entities):
+        gold, predicted = (
+            [tag for row, n in zip(of, scored.sizes, strict=True) for tag in tags(row, int(n))]
+            for of in (scored.gold, scored.predicted)
+        )
+        if gold:
+            reference = sk.f1_score(
+                gold, predicted, labels=asked, average="macro", zero_division=True
+            )
+            assert value(CharacterF1, scored) == pytest.approx(reference)
+
+
+def tagged(gold: list[tuple[Span, ...]], predicted: list[tuple[Span, ...]]) -> Tagged:
+    return Tagged(tuple(gold), tuple(predicted), np.full(len(gold), 9), KINDS)
+
+
+def test_an_entity_is_right_as_a_whole_or_wrong() -> None:
+    """EV-12: one too long, one of another kind and one missed all stay in the denominators."""
+    gold = (Span(0, 2, "사람"), Span(3, 4, "장소"), Span(5, 6, "때"), Span(7, 9, "사람"))
+    answer = (Span(0, 3, "사람"), Span(3, 4, "때"), Span(7, 9, "사람"))
+    found = EntityF1().compute(tagged([gold], [answer]))
+    assert found["entity-precision"] == pytest.approx(1 / 3)
+    assert found["entity-recall"] == pytest.approx(1 / 4)
+    assert found["entity-f1"] == pytest.approx(2 / 7)
+    assert found["entity-macro-f1"] == pytest.approx(0.5 / 3)
+    elsewhere = EntityF1().compute(tagged([gold, ()], [(), gold]))
+    assert set(elsewhere.values()) == {0.0}, "an entity of another row is no match"
+
+
+def test_entities_are_defined_where_there_are_none() -> None:
+    """EV-04, M21: nothing to find and nothing found is right; no rows are 0; no NaN."""
+    one = (Span(0, 2, "사람"),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for metric, figures in ((EntityF1, 4), (CharacterF1, 1)):
+            assert list(metric().compute(tagged([], [])).values()) == [0.0] * figures
+            assert list(metric().compute(tagged([()], [()])).values()) == [1.0] * figures
+        missed = EntityF1().compute(tagged([one], [()]))
+        assert (
+            set(missed.values()) == set(EntityF1().compute(tagged([()], [one])).values()) == {0.0}
+        )
+        assert set(PerEntity().compute(tagged([], [])).values()) == {0.0}
+        assert len(PerEntity().compute(tagged([], []))) == 4 * len(KINDS)
 
 
 # ---------------------------------------------------------------- edges (EV-02, EV-04, EV-12)
@@ -188,17 +295,16 @@ def test_nothing_right_is_zero_and_all_right_is_one() -> None:
     assert value(Accuracy, made([0, 1], [0, 1])) == 1.0
 
 
-@pytest.mark.parametrize("metric", ALL)
-@pytest.mark.parametrize("make", [single, several])
-def test_the_order_of_rows_changes_nothing(metric: type[Metric], make: object) -> None:
+@pytest.mark.parametrize(("metric", "make"), READ)
+def test_the_order_of_rows_changes_nothing(metric: type[Metric], make: Maker) -> None:
     """EV-05."""
     draw = np.random.default_rng(5)
-    scored = make(draw)  # type: ignore[operator]
-    shuffled = scored.take(draw.permutation(len(scored.gold)))
-    assert metric().compute(shuffled) == pytest.approx(metric().compute(scored))
+    scored = make(draw)
+    shuffled = scored.take(draw.permutation(len(scored)))
+    assert metric().compute(shuffled) == pytest.approx(metric().compute(scored), abs=1e-12)
 
 
-@pytest.mark.parametrize("metric", [Accuracy, MacroF1, PerClass, Confusion])
+@pytest.mark.parametrize("metric", [Accuracy, MacroF1, Matthews, PerClass, Confusion])
 def test_a_label_that_is_nowhere_changes_no_figure(metric: type[Metric]) -> None:
     """EV-02: what stands for nothing (here a third label) is not in any figure of the others."""
     two, three = made([0, 1, 1, 0], [0, 1, 0, 0]), made([0, 1, 1, 0], [0, 1, 0, 0], 3)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
+from judged_rows import READ, Maker
 
 from mulgil import statistics
 from mulgil.flow import Array, Scored
 from mulgil.metrics.ece import Ece
-from mulgil.statistics import Interval, bootstrap
+from mulgil.objectives import RowMetric
+from mulgil.statistics import Interval, bootstrap, bootstrap_sums
 
 
 def mean_of(values: Array, **more: float) -> object:
@@ -79,6 +82,69 @@ def test_a_figure_that_leans_is_inside_its_interval() -> None:
     scored = Scored(gold, shares.argmax(axis=1), shares, ("no", "yes"))
     found = bootstrap(lambda rows: Ece().compute(scored.take(rows)), 200, seed=1)["ece"]
     assert 0.0 <= found.low < found.value < found.high <= 1.0
+
+
+# ---------------------------------------------------------------- figures that are sums
+
+
+@pytest.mark.parametrize(
+    ("metric", "make"), [(metric, make) for metric, make in READ if issubclass(metric, RowMetric)]
+)
+def test_sums_give_the_intervals_of_the_slow_way(metric: type[RowMetric], make: Maker) -> None:
+    """EV-11: the same resamples, so the same interval of each figure."""
+    for seed in range(5):
+        scored, made = make(np.random.default_rng(seed)), metric()
+        parts = {"it": (made.rows(scored), made.figures)}
+        assert len(parts["it"][0]) == len(scored)
+        quick = bootstrap_sums(parts, len(scored), seed=seed, resamples=40)["it"]
+        slow = bootstrap(
+            lambda rows, scored=scored: metric().compute(scored.take(rows)),  # type: ignore[misc]
+            len(scored),
+            seed=seed,
+            resamples=40,
+        )
+        assert quick.keys() == slow.keys()
+        for name, found in slow.items():
+            assert quick[name].as_dict() == pytest.approx(found.as_dict(), rel=1e-9, abs=1e-9)
+
+
+def sums(rows: int, resamples: int) -> dict[str, Interval]:
+    values = np.random.default_rng(0).normal(size=(rows, 2))
+    parts = {
+        "mean": (values[:, :1], lambda total, count: {"mean": float(total[0] / count)}),
+        "other": (values, lambda total, count: {"other": float(total[1] / count)}),
+    }
+    found = bootstrap_sums(parts, rows, seed=1, resamples=resamples)
+    assert list(found) == ["mean", "other"]
+    assert found["mean"]["mean"] != found["other"]["other"]
+    assert found["mean"]["mean"].value == pytest.approx(values[:, 0].mean())
+    return found["mean"] | found["other"]
+
+
+@pytest.mark.parametrize("chunk", [1, 8 * 50 * 7, 8 * 50 * 30])
+def test_chunks_change_nothing(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the last one is short."""
+    whole = sums(50, 30)
+    monkeypatch.setattr(statistics, "CHUNK", chunk)
+    assert {name: found.as_dict() for name, found in sums(50, 30).items()} == {
+        name: pytest.approx(found.as_dict(), rel=1e-12) for name, found in whole.items()
+    }
+
+
+def test_many_rows_and_resamples_take_little_memory() -> None:
+    """100 resamples of 100,000 rows are 80 MB at once; they are never there at once."""
+    tracemalloc.start()
+    sums(100_000, 100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6
+
+
+def test_no_figure_and_no_row_need_no_resample() -> None:
+    """EV-04."""
+    assert bootstrap_sums({}, 10, seed=1) == {}
+    none = bootstrap_sums({"none": (np.zeros((0, 1)), lambda *_: {"it": 0.0})}, 0, seed=1)
+    assert none == {"none": {"it": Interval(0.0, 0.0, 0.0)}}
 
 
 def test_how_it_reads() -> None:

@@ -20,12 +20,12 @@ from mulgil.tables.formats import Records
 from mulgil.tables.rows import (
     Row,
     Rows,
-    RowWriter,
     file_format,
     iter_rows,
     output_format,
     read_records,
 )
+from mulgil.tables.writer import RowWriter
 
 
 def write(path: Path, text: str) -> Path:
@@ -282,7 +282,7 @@ FORMULAS = [
 @pytest.mark.parametrize("text", FORMULAS)
 def test_formulas_are_neutralised(form, text):
     """RP-02: in text, in headers and in answers; numbers of the answer stay numbers."""
-    row = Row("a:1", {text: text}, text)
+    row = Row("a:1", {text: text}, (text,))
     written = answered(form, [row], [text], ["label", "score"], {"label": text, "score": -0.5})
     dialect = "excel-tab" if form == "tsv" else "excel"
     header, cells = csv.reader(io.StringIO(written, newline=""), dialect)
@@ -291,7 +291,7 @@ def test_formulas_are_neutralised(form, text):
 
 
 def test_plain_numbers_stay_numbers():
-    row = Row("a:1", {"n": "-3", "m": "+1.5e3", "k": "-", "t": "가=나"}, "")
+    row = Row("a:1", {"n": "-3", "m": "+1.5e3", "k": "-", "t": "가=나"}, ("",))
     assert (
         answered("csv", [row], ["n", "m", "k", "t"], [], {}).splitlines()[1] == "-3,+1.5e3,'-,가=나"
     )
@@ -305,17 +305,17 @@ def test_json_lines_are_lossless(tmp_path):
         "n": 12345678901234567890,
         "list": [1, None],
     }
-    row = Row("a:1", fields, "")
+    row = Row("a:1", fields, ("",))
     written = answered("jsonl", [row], list(fields), ["score"], {"score": float("nan")})
     assert written.count("\n") == 1
     assert json.loads(written.encode("utf-8")) == fields | {"score": None}
 
 
 def test_names_that_are_taken():
-    row = Row("a:1", {"text": "가", "label": "1"}, "가")
+    row = Row("a:1", {"text": "가", "label": "1"}, ("가",))
     written = answered("csv", [row], ["text", "label"], ["label"], {"label": "0"})
     assert written == "text,label,predicted_label\r\n가,1,0\r\n"
-    late = Row("a:2", {"text": "나", "score": 9}, "나")
+    late = Row("a:2", {"text": "나", "score": 9}, ("나",))
     line = answered("jsonl", [late], ["text"], ["score"], {"score": 0.5})
     assert json.loads(line) == {"text": "나", "score": 9, "predicted_score": 0.5}
 
@@ -324,14 +324,14 @@ def test_cells_of_all_kinds():
     fields = {"a": None, "b": True, "c": 1.5, "d": ["가", 1], "e": "\ud83d"}
     stream = io.StringIO(newline="")
     writer = RowWriter(stream, "csv", ["a", "b", "c", "d"], ["error"])
-    writer.write(Row("a:1", {}, "", "empty text"), {"error": "empty text"})
-    writer.write(Row("a:2", fields, ""), {})
+    writer.write(Row("a:1", {}, ("",), "empty text"), {"error": "empty text"})
+    writer.write(Row("a:2", fields, ("",)), {})
     assert stream.getvalue().splitlines()[1:] == [
         ",,,,empty text",
         ',true,1.5,"[""가"", 1]",',
     ]
     assert writer.left_out == {"e"}
-    assert answered("csv", [Row("a", {"e": "\ud83d"}, "")], ["e"], [], {}) == "e\r\n\\ud83d\r\n"
+    assert answered("csv", [Row("a", {"e": "\ud83d"}, ("",))], ["e"], [], {}) == "e\r\n\\ud83d\r\n"
 
 
 CELL = st.text(alphabet='가a1 ,"\n\r;', min_size=1, max_size=8).filter(
@@ -347,7 +347,7 @@ CELL = st.text(alphabet='가a1 ,"\n\r;', min_size=1, max_size=8).filter(
 def test_what_is_written_is_read_back(tmp_path_factory, rows, form):
     """G20: the same rows, in the same order."""
     made = [
-        Row(f"a:{at}", {"text": text, "메모": memo}, text) for at, (text, memo) in enumerate(rows)
+        Row(f"a:{at}", {"text": text, "메모": memo}, (text,)) for at, (text, memo) in enumerate(rows)
     ]
     path = tmp_path_factory.getbasetemp() / f"back.{form}"
     with path.open("w", encoding="utf-8", newline="") as stream:

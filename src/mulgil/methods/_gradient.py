@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mulgil.errors import DataError, RunError
-from mulgil.flow import UNASKED, Array, Batch, Blanks
+from mulgil.flow import UNASKED, Array, Batch, Blanks, Located
 from mulgil.networks import Network, Stepped
 from mulgil.optimizer import MasterAdamW
 
@@ -58,6 +58,9 @@ class GradientLearner(Stepped):
         if isinstance(batch.inputs, Blanks):
             asked = float((batch.inputs.targets != UNASKED).sum())
             return self._net.loss(batch.inputs), asked
+        if isinstance(batch.inputs, Located):
+            asked = float((batch.inputs.targets != UNASKED).sum())
+            return self.task.loss(self._net.forward(batch.inputs).float(), batch.inputs), asked
         if batch.targets is None:
             raise DataError("training rows need labels")
         targets = torch.from_numpy(batch.targets).to(self._net.device)

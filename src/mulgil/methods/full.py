@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mulgil.contracts import Method, Task
+from mulgil.contracts import Method
 from mulgil.flow import Array, Kind
 from mulgil.networks import Learner, Network
+from mulgil.objectives import Task
 
 
 class Full(Method):

@@ -20,10 +20,11 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Method, Task
+from mulgil.contracts import Method
 from mulgil.errors import DataError
 from mulgil.flow import Array, Batch, Kind, Skill
 from mulgil.networks import Learner, Network, Solved
+from mulgil.objectives import Task
 
 COUNTS = [10.0, 3.0, 1.0]
 """Strengths for sparse counts; the last one is taken when there are no validation rows."""
@@ -47,7 +48,7 @@ class LinearProbe(Method):
 
     Settings: ClassVar[type[settings.Settings]] = LinearProbeSettings
     works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "features"})
-    serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool"})
+    serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair"})
     pooling: ClassVar[Literal["own", "mean"]] = "mean"
 
     def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from mulgil.contracts import Metric
-from mulgil.flow import Scored
+from mulgil.flow import Array, Scored
+from mulgil.objectives import RowMetric
 
 
-class Accuracy(Metric):
+class Accuracy(RowMetric):
     """Exact match: single label as usual; multi-label counts a row only when the whole set fits."""
 
-    def compute(self, scored: Scored) -> dict[str, float]:
-        right = scored.gold == scored.predicted
-        if right.ndim == 2:
-            right = right.all(axis=1)
-        return {"accuracy": float(right.mean()) if len(right) else 0.0}
+    def rows(self, scored: Scored) -> Array:
+        right: Array = (scored.gold == scored.predicted).astype(float)
+        return right.min(axis=1, keepdims=True, initial=1) if right.ndim == 2 else right[:, None]
+
+    def figures(self, total: Array, count: int) -> dict[str, float]:
+        return {"accuracy": float(total[0] / count) if count else 0.0}

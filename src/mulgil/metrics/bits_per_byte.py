@@ -6,15 +6,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from mulgil.contracts import Metric
-from mulgil.flow import Likelihood
+from mulgil.flow import Array, Likelihood
+from mulgil.objectives import RowMetric
 
 
-class BitsPerByte(Metric):
+class BitsPerByte(RowMetric):
     """Sum of -log2 p over the bytes that the tokens asked for stand for; 0 where there are none."""
 
     higher_is_better: ClassVar[bool] = False
 
-    def compute(self, scored: Likelihood) -> dict[str, float]:
-        size = scored.bytes.sum()
-        return {"bits-per-byte": float(scored.nats.sum() / np.log(2) / size) if size else 0.0}
+    def rows(self, scored: Likelihood) -> Array:
+        return np.array([scored.nats, scored.bytes]).T
+
+    def figures(self, total: Array, count: int) -> dict[str, float]:
+        nats, size = total
+        return {"bits-per-byte": float(nats / np.log(2) / size) if size else 0.0}

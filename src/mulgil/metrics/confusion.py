@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.contracts import Metric
 from mulgil.flow import Scored
+from mulgil.objectives import Metric
 
 
 class Confusion(Metric):

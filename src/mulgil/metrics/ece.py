@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.contracts import Metric
 from mulgil.flow import Array, Scored
+from mulgil.objectives import RowMetric
 
 BINS = 15
 
 
-class Ece(Metric):
+class Ece(RowMetric):
     """Expected calibration error, 0 (honest) to 1."""
 
     higher_is_better = False
 
-    def compute(self, scored: Scored) -> dict[str, float]:
+    def rows(self, scored: Scored) -> Array:
         confidence, right = answers(scored)
-        if len(right) == 0:
-            return {"ece": 0.0}
         bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-        gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
-        return {"ece": float(np.abs(gaps).sum() / len(right))}
+        each = len(bins) // max(len(scored), 1)
+        gaps = np.zeros((len(scored), BINS + 1))
+        np.add.at(gaps, (np.repeat(np.arange(len(scored)), each), bins), right - confidence)
+        gaps[:, BINS] = each
+        return gaps
+
+    def figures(self, total: Array, count: int) -> dict[str, float]:
+        size = total[BINS]
+        return {"ece": float(np.abs(total[:BINS]).sum() / size) if size else 0.0}
 
 
 def answers(scored: Scored) -> tuple[Array, Array]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mulgil.contracts import Metric
-from mulgil.flow import Likelihood
+import numpy as np
+
+from mulgil.flow import Array, Likelihood
+from mulgil.objectives import RowMetric
 
 
-class Loss(Metric):
+class Loss(RowMetric):
     """Mean of -ln p over all tokens; 0 where nothing is asked."""
 
     higher_is_better: ClassVar[bool] = False
 
-    def compute(self, scored: Likelihood) -> dict[str, float]:
-        tokens = scored.tokens.sum()
-        return {"loss": float(scored.nats.sum() / tokens) if tokens else 0.0}
+    def rows(self, scored: Likelihood) -> Array:
+        return np.array([scored.nats, scored.tokens]).T
+
+    def figures(self, total: Array, count: int) -> dict[str, float]:
+        nats, tokens = total
+        return {"loss": float(nats / tokens) if tokens else 0.0}

@@ -7,17 +7,19 @@ several labels a row, when zero_division is NaN).
 
 from __future__ import annotations
 
-from mulgil.contracts import Metric
-from mulgil.flow import Scored
-from mulgil.metrics._counts import f1, per_label
+from mulgil.flow import Array, Scored
+from mulgil.metrics._counts import f1, labels_of
+from mulgil.objectives import RowMetric
 
 
-class MacroF1(Metric):
+class MacroF1(RowMetric):
     """Macro-averaged F1."""
 
-    def compute(self, scored: Scored) -> dict[str, float]:
-        right, predicted, gold = per_label(scored)
+    def rows(self, scored: Scored) -> Array:
+        return labels_of(scored)
+
+    def figures(self, total: Array, count: int) -> dict[str, float]:
+        right, predicted, gold = total.reshape(3, -1)
         seen = (predicted + gold) > 0
-        if not seen.any():
-            return {"macro-f1": 0.0}
-        return {"macro-f1": float(f1(right, predicted, gold)[seen].mean())}
+        mean = f1(right, predicted, gold)[seen].mean() if seen.any() else 0.0
+        return {"macro-f1": float(mean)}

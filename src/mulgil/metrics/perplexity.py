@@ -6,15 +6,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from mulgil.contracts import Metric
-from mulgil.flow import Likelihood
+from mulgil.flow import Array, Likelihood
+from mulgil.objectives import RowMetric
 
 
-class Perplexity(Metric):
+class Perplexity(RowMetric):
     """exp(mean of -ln p); comparable between models with the same tokenizer only."""
 
     higher_is_better: ClassVar[bool] = False
 
-    def compute(self, scored: Likelihood) -> dict[str, float]:
-        tokens = scored.tokens.sum()
-        return {"perplexity": float(np.exp(scored.nats.sum() / tokens)) if tokens else 1.0}
+    def rows(self, scored: Likelihood) -> Array:
+        return np.array([scored.nats, scored.tokens]).T
+
+    def figures(self, total: Array, count: int) -> dict[str, float]:
+        nats, tokens = total
+        return {"perplexity": float(np.exp(nats / tokens)) if tokens else 1.0}

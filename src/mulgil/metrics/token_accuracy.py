@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from mulgil.contracts import Metric
-from mulgil.flow import Likelihood
+import numpy as np
+
+from mulgil.flow import Array, Likelihood
+from mulgil.objectives import RowMetric
 
 
-class TokenAccuracy(Metric):
+class TokenAccuracy(RowMetric):
     """Right first guesses over all tokens asked for; 0 where there are none."""
 
-    def compute(self, scored: Likelihood) -> dict[str, float]:
-        tokens = scored.tokens.sum()
-        return {"token-accuracy": float(scored.correct.sum() / tokens) if tokens else 0.0}
+    def rows(self, scored: Likelihood) -> Array:
+        return np.array([scored.correct, scored.tokens]).T
+
+    def figures(self, total: Array, count: int) -> dict[str, float]:
+        correct, tokens = total
+        return {"token-accuracy": float(correct / tokens) if tokens else 0.0}

@@ -59,24 +59,22 @@ class DecoderNetwork(VocabularyNetwork):
 
     def _asked(self, inputs: Blanks) -> Asked:
         if self._fast is not None:
-            yield self._packed(*self._fast(*self._tensors(inputs)), inputs)
+            yield self._packed(*self._fast(**self._tensors(inputs)), inputs)
             return
         size = PART if self._straight else max(_SCORES // self.outputs, 1)
         for part in parts(inputs, size):
-            ids, mask = self._tensors(part)
+            tensors = self._tensors(part)
             targets = torch.from_numpy(part.targets).to(self.device)
             asked = targets != UNASKED
             if self._straight:
-                yield self._states(ids, mask)[asked], targets[asked]
+                yield self._states(**tensors)[asked], targets[asked]
             else:
-                scores = self.module(input_ids=ids, attention_mask=mask, use_cache=False).logits
+                scores = self.module(**tensors, use_cache=False).logits
                 yield scores[asked], targets[asked]
 
-    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _states(self, **tensors: Tensor) -> Tensor:
         """Run the body as transformers wrote it: [B, L] to its last hidden state [B, L, H]."""
-        found: Tensor = self.body(
-            input_ids=ids, attention_mask=mask, use_cache=False
-        ).last_hidden_state
+        found: Tensor = self.body(**tensors, use_cache=False).last_hidden_state
         return found
 
     def _probe(self) -> bool:
@@ -108,7 +106,7 @@ class DecoderNetwork(VocabularyNetwork):
             if not isinstance(self.module.get_output_embeddings(), nn.Linear):
                 return False
             try:
-                states = self._states(ids, mask)[0]
+                states = self._states(input_ids=ids, attention_mask=mask)[0]
             except (AttributeError, TypeError, ValueError):  # the body answers in another way
                 return False
             found = nn.functional.linear(states, *(super()._words() or ()))

@@ -126,13 +126,13 @@ class MaskedNetwork(VocabularyNetwork):
 
     def _asked(self, inputs: Blanks) -> Asked:
         if self._fast is not None:
-            states, targets = self._packed(*self._fast(*self._tensors(inputs)), inputs)
+            states, targets = self._packed(*self._fast(**self._tensors(inputs)), inputs)
             yield self._transform(states), targets
             return
         for part in parts(inputs, PART):
             wanted = torch.from_numpy(part.targets).to(self.device)
             asked = wanted != UNASKED
-            yield self._before_words(*self._tensors(part))[asked], wanted[asked]
+            yield self._before_words(self._tensors(part))[asked], wanted[asked]
 
     def _transform(self, hidden: Tensor) -> Tensor:
         """What stands between the body and the vocabulary: dense, activation, layer norm."""
@@ -143,7 +143,7 @@ class MaskedNetwork(VocabularyNetwork):
         roberta: Tensor = head.layer_norm(nn.functional.gelu(head.dense(hidden)))
         return roberta
 
-    def _before_words(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _before_words(self, tensors: dict[str, Tensor]) -> Tensor:
         """Run the module as transformers wrote it, and catch what its vocabulary layer sees."""
         caught: list[Tensor] = []
         layer: Any = self.module.get_output_embeddings()
@@ -154,7 +154,7 @@ class MaskedNetwork(VocabularyNetwork):
 
         hook = layer.register_forward_pre_hook(catch)
         try:
-            self.module(input_ids=ids, attention_mask=mask)
+            self.module(**tensors)
         finally:
             hook.remove()
         return caught[0]

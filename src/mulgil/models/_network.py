@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,38 @@ class MeanPooled(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
 
-class EncoderNetwork(TorchNetwork):
+class EncodingNetwork(TorchNetwork):
+    """An encoder whose words are read row by row: their table learns and rounds by rows."""
+
+    def optimizer(self, weight_decay: float) -> MasterAdamW:
+        made = super().optimizer(weight_decay)
+        if isinstance(self._fast, FastBody):
+            self._fast.before_rows = made.touch
+        return made
+
+    def _layout(self) -> tuple[list[str], list[str]]:
+        if not isinstance(self._fast, FastBody):
+            return [], []
+        self._fast.sparse = True
+        prefix = next(name for name, part in self.module.named_modules() if part is self.body)
+        transposed = [f"{prefix}.{name}" for name in self._fast.transposed()]
+        return [f"{prefix}.embeddings.word_embeddings.weight"], transposed
+
+    def _read_by_rows(self) -> nn.Parameter | None:
+        table: nn.Parameter = self.body.get_input_embeddings().weight
+        return table if self._fast is not None else None
+
+    def scores(self, inputs: Any) -> Array:
+        with self._answering():
+            found: Array = self.forward(inputs).float().cpu().numpy()
+            return found
+
+    @abstractmethod
+    def forward(self, inputs: Any) -> Tensor:
+        """Return the head's scores, with gradients."""
+
+
+class EncoderNetwork(EncodingNetwork):
     """Pools a text into one vector and scores it.
 
     Args:
@@ -68,27 +100,11 @@ class EncoderNetwork(TorchNetwork):
             return int(self.module.classifier.out_features)
         return int(self.module.config.num_labels)
 
-    # ------------------------------------------------------------ learning by steps
-
-    def optimizer(self, weight_decay: float) -> MasterAdamW:
-        made = super().optimizer(weight_decay)
-        if isinstance(self._fast, FastBody):
-            self._fast.before_rows = made.touch
-        return made
-
-    def _layout(self) -> tuple[list[str], list[str]]:
-        if not isinstance(self._fast, FastBody):
-            return [], []
-        self._fast.sparse = True
-        prefix = next(name for name, part in self.module.named_modules() if part is self.body)
-        transposed = [f"{prefix}.{name}" for name in self._fast.transposed()]
-        return [f"{prefix}.embeddings.word_embeddings.weight"], transposed
-
     def forward(self, inputs: Any) -> Tensor:
         """Return scores [B, outputs] with gradients."""
         if self._fast is None:
             return self._plain(inputs)
-        hidden, packing = self._fast(*self._tensors(inputs))  # [T, H]
+        hidden, packing = self._fast(**self._tensors(inputs))  # [T, H]
         return self._score(hidden, packing)
 
     def _score(self, hidden: Tensor, packing: Packing) -> Tensor:
@@ -106,24 +122,13 @@ class EncoderNetwork(TorchNetwork):
 
     def _plain(self, inputs: Any) -> Tensor:
         """Run the module as transformers wrote it."""
-        ids, mask = self._tensors(inputs)
+        tensors = self._tensors(inputs)
         if not self.mean:
-            own: Tensor = self.module(input_ids=ids, attention_mask=mask).logits
+            own: Tensor = self.module(**tensors).logits
             return own
-        pooled = masked_mean(self._states(ids, mask), mask)
+        pooled = masked_mean(self._states(**tensors), tensors["attention_mask"])
         scores: Tensor = self.module.classifier(self.module.dropout(pooled))
         return scores
-
-    # ------------------------------------------------------------ answering
-
-    def scores(self, inputs: Any) -> Array:
-        with self._answering():
-            found: Array = self.forward(inputs).float().cpu().numpy()
-            return found
-
-    def _read_by_rows(self) -> nn.Parameter | None:
-        table: nn.Parameter = self.body.get_input_embeddings().weight
-        return table if self._fast is not None else None
 
     def set_head(self, weight: Array, bias: Array) -> None:
         """Put a solved head on the mean over the tokens."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class TorchNetwork(Network):
         self._optimizer: MasterAdamW | None = None
         self._cast = False
         self._whole: dict[str, Tensor] | None = {}  # weights as they were before rounding
+        kinds = int(getattr(body.config, "type_vocab_size", 0) or 0)
+        self._tells_kinds = kinds > 1 and "token_type_ids" in signature(body.forward).parameters
 
     @property
     def parameters_total(self) -> int:
@@ -80,11 +83,15 @@ class TorchNetwork(Network):
         if self._fast is not None:
             self._fast.masks.seek(call)
 
-    def _tensors(self, inputs: Any) -> tuple[Tensor, Tensor]:
-        """Return ids and mask, both int64 [B, L], on the device."""
+    def _tensors(self, inputs: Any) -> dict[str, Tensor]:
+        """Return what the body reads, int64 [B, L] on the device, by the names it has there."""
         ids = torch.from_numpy(inputs.ids)
         mask = torch.arange(ids.shape[1]) < torch.from_numpy(inputs.lengths)[:, None]
-        return ids.to(self.device), mask.long().to(self.device)
+        found = {"input_ids": ids.to(self.device), "attention_mask": mask.long().to(self.device)}
+        kinds = getattr(inputs, "kinds", None)
+        if kinds is not None and self._tells_kinds:
+            found["token_type_ids"] = torch.from_numpy(kinds).to(self.device)
+        return found
 
     # ------------------------------------------------------------ answering
 
@@ -110,18 +117,18 @@ class TorchNetwork(Network):
     def features(self, inputs: Any) -> Array:
         """Return the mean over the tokens of the last hidden state, float32 [B, width]."""
         with self._answering():
-            ids, mask = self._tensors(inputs)
+            tensors = self._tensors(inputs)
             if self._fast is not None:
-                hidden, packing = self._fast(ids, mask)
+                hidden, packing = self._fast(**tensors)
                 pooled = packing.mean(hidden)
             else:
-                pooled = masked_mean(self._states(ids, mask), mask)
+                pooled = masked_mean(self._states(**tensors), tensors["attention_mask"])
             found: Array = pooled.float().cpu().numpy()
             return found
 
-    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _states(self, **tensors: Tensor) -> Tensor:
         """Run the body as transformers wrote it: [B, L] to its last hidden state [B, L, H]."""
-        found: Tensor = self.body(input_ids=ids, attention_mask=mask)[0]
+        found: Tensor = self.body(**tensors)[0]
         return found
 
     def _read_by_rows(self) -> nn.Parameter | None:

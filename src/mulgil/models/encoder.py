@@ -32,7 +32,7 @@ class Encoder(Model):
 
     Settings: ClassVar[type[settings.Settings]] = EncoderSettings
     kind: ClassVar[Kind] = "encoder"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "tokens", "fill"})
+    skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair", "rate", "tokens", "fill"})
     tokenizer: ClassVar[str] = "subword"
 
     def __init__(self, settings: Any) -> None:
@@ -64,7 +64,7 @@ class Encoder(Model):
     def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
         import torch
 
-        from mulgil.models import _language, _network
+        from mulgil.models import _language, _network, _spans
 
         torch.manual_seed(seed)
         folder, known = self.source(), self.settings.weights == "pretrained"
@@ -74,6 +74,10 @@ class Encoder(Model):
             if folder is None:
                 return _language.fresh(self.settings, tokenizer, precision, device)
             return _language.opened(folder, precision, device, known)
+        if head.skill == "tokens":
+            if folder is None:
+                return _spans.fresh(self.settings, tokenizer, head, precision, device)
+            return _spans.opened(folder, head, precision, device, known)
         if folder is None:
             return _network.fresh(self.settings, tokenizer, head, precision, device)
         own = head.pooling == "own" and self.settings.pooling == "auto"
@@ -81,11 +85,13 @@ class Encoder(Model):
 
     @classmethod
     def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:
-        from mulgil.models import _language, _network
+        from mulgil.models import _language, _network, _spans
 
         _checkpoints.inspect(folder)
         if head.skill == "fill":
             network = _language.opened(folder, precision, device)
             network.answers_only()
             return network
+        if head.skill == "tokens":
+            return _spans.opened(folder, head, precision, device, whole=True)
         return _network.saved(folder, head.outputs, precision, device)

@@ -177,7 +177,7 @@ def json_records(lines: FileLines, maybe_array: bool, head: int = HEAD) -> Recor
     start = next((text for _, text, _ in lines.peek(head) if text.strip()), "").lstrip()
     source: Iterator[Record]
     if maybe_array and start.startswith("["):
-        source = itertools.starmap(Record, read_array(_joined(lines), lines.name))
+        source = itertools.starmap(Record, read_array(joined(lines), lines.name))
     elif maybe_array and start and read_line(start)[1].startswith("is not JSON"):
         raise DataError(
             f"{lines.name}: is neither one array of objects nor one object a line; write it as"
@@ -198,7 +198,7 @@ def _names(records: list[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for record in records for name in record.fields))
 
 
-def _joined(lines: FileLines) -> str:
+def joined(lines: FileLines) -> str:
     """Return a whole file's text, for what cannot be read by lines."""
     texts, size = [], 0
     for number, text, reason in lines:

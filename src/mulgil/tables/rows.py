@@ -1,26 +1,25 @@
-"""The user's own tables: a path or a pipe in, rows out; and rows with answers back into a table.
+"""The user's own tables: a path or a pipe in, rows of any shape out.
 
 Chosen: the format is what the file's name says; only a pipe is looked at, and there a table needs a
-header with a known column, else every line is a text. A row that cannot be read keeps its place and
-carries a reason; memory stays flat whatever comes. It costs the convenience of files without an
-ending, which are refused rather than guessed.
+header with the known columns, else every line is a text (or two, parted by a tab). A row that
+cannot be read keeps its place and carries a reason; memory stays flat whatever comes. It costs the
+convenience of files without an ending, which are refused rather than guessed.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 from mulgil.errors import DataError, SettingError, nearest
-from mulgil.examples import TextExample, columns
+from mulgil.examples import Example, QuestionExample, TextExample
+from mulgil.examples import columns as usual_columns
 from mulgil.tables.delimited import DELIMITERS, Delimited
 from mulgil.tables.formats import (
     Records,
@@ -29,7 +28,8 @@ from mulgil.tables.formats import (
     parquet_records,
     plain_records,
 )
-from mulgil.tables.lines import FileLines, Lines, forbidden, open_file
+from mulgil.tables.layouts import pair_records, question_records, tagged_records
+from mulgil.tables.lines import FileLines, Lines, open_file
 
 FORMATS = ("csv", "tsv", "txt", "jsonl", "json", "parquet")
 """The endings that are read, each also with `.gz` behind it."""
@@ -37,11 +37,11 @@ FORMATS = ("csv", "tsv", "txt", "jsonl", "json", "parquet")
 OUTPUTS = ("csv", "tsv", "jsonl")
 """The endings that answers are written to."""
 
-TEXT_COLUMNS = columns(TextExample)["text"]
+TEXT_COLUMNS = usual_columns(TextExample)["text"]
 """Names by which people call the column of the text, the usual ones first."""
 
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what makes a spreadsheet compute a cell (OWASP)
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+EMPTY = "empty text"
+"""What is wrong with a text of nothing but white space."""
 
 
 # ---------------------------------------------------------------- reading
@@ -61,17 +61,25 @@ def file_format(path: Path) -> str:
 
 
 def read_records(
-    path: Path, *, encoding: str = "auto", delimiter: str = "auto", header: bool = True
+    path: Path,
+    *,
+    encoding: str = "auto",
+    delimiter: str = "auto",
+    header: bool = True,
+    shape: type[Example] = TextExample,
+    tagged: bool = False,
 ) -> Records:
     """Open a file of records.
 
     Args:
         path: its ending gives the format; a `.txt` has one text a line, in the column "text",
-            unless a delimiter is named.
+            unless a delimiter is named (two, parted by a tab, for shapes that read two).
         encoding: "auto", or the name of one of Python's text encodings.
         delimiter: "auto", one character, or "comma", "tab", "semicolon", "pipe".
         header: whether the first record of a delimited file names the columns; without it they are
             called "1", "2" and so on.
+        shape: of the rows that come; for questions a `.json` may be SQuAD's own.
+        tagged: whether a `.txt` and a `.tsv` have a token and its tag a line.
 
     Raises:
         DataError: here or while reading: the file as a whole cannot be read.
@@ -84,10 +92,14 @@ def read_records(
             records = parquet_records(stream, path)
         else:
             lines = FileLines(stream, path.name, encoding)
-            if form in ("jsonl", "json"):
+            if form == "json" and shape is QuestionExample:
+                records = question_records(lines)
+            elif form in ("jsonl", "json"):
                 records = json_records(lines, maybe_array=form == "json")
+            elif tagged and form in ("txt", "tsv"):
+                records = tagged_records(lines, symbol or "\t")
             elif form == "txt" and not symbol:
-                records = plain_records(lines)
+                records = _plain(lines, shape)
             else:
                 records = delimited_records(lines, symbol, header, "," if form == "csv" else "\t")
     except BaseException:
@@ -100,19 +112,21 @@ def read_records(
 def read_pipe(
     stream: BinaryIO,
     *,
-    text: str = "",
     encoding: str = "auto",
     delimiter: str = "auto",
     header: bool = True,
+    shape: type[Example] = TextExample,
+    columns: Mapping[str, str] = {},
 ) -> Records:
-    """Open what comes through a pipe, as it comes: JSON lines, a table, or one text a line.
+    """Open what comes through a pipe, as it comes: JSON lines, a table, or a row a line.
 
     Args:
         stream: binary, for example `sys.stdin.buffer`; it is not closed.
-        text: name of the text column, "" for any of the usual names.
         encoding: as in `read_records`.
         delimiter: as in `read_records`; naming it says that a table comes.
         header: as in `read_records`.
+        shape: of the rows that come.
+        columns: field -> column; any of the usual names for fields that are not in it.
 
     Raises:
         DataError: as `read_records`.
@@ -123,18 +137,28 @@ def read_pipe(
     first = lines.peek(1)
     if first and re.match(r'\s*\{\s*["}]', first[0][1]):
         return json_records(lines, maybe_array=False, head=1)
-    symbol = symbol or _table_delimiter(lines, [text] if text else TEXT_COLUMNS)
+    usual = usual_columns(shape)
+    known = [[columns[field]] if columns.get(field) else usual[field] for field in shape.inputs]
+    symbol = symbol or _table_delimiter(lines, known)
     if not symbol:
-        return plain_records(lines)
+        return _plain(lines, shape)
     return delimited_records(lines, symbol, header, usual=symbol, head=1)
 
 
-def _table_delimiter(lines: FileLines, known: Sequence[str]) -> str:
-    """Return the delimiter of a header that names a known column and fits the next line, or ""."""
+def _plain(lines: FileLines, shape: type[Example]) -> Records:
+    return plain_records(lines) if len(shape.inputs) == 1 else pair_records(lines, shape.inputs)
+
+
+def _table_delimiter(lines: FileLines, known: Sequence[Sequence[str]]) -> str:
+    """Return the delimiter of a header that names a known column of each field, or "".
+
+    The next line must fit the header.
+    """
     best, width = "", 1
     for symbol in DELIMITERS.values():
         found = next(Delimited(Lines(lines.peek(1)), symbol), (1, [], ""))[1]
-        if len(found) <= width or {*map(fold, found)}.isdisjoint(map(fold, known)):
+        names = {*map(fold, found)}
+        if len(found) <= width or any(names.isdisjoint(map(fold, each)) for each in known):
             continue
         following = lines.peek(2)[1:]
         # A line with a quote may be the first of a longer field, and says nothing.
@@ -204,7 +228,24 @@ def text_of(fields: Mapping[str, Any], column: str) -> tuple[str, str]:
         return "", f'no "{column}"'
     if not isinstance(value, str):
         return "", f'"{column}" is a {type(value).__name__}, not a text'
-    return value, "" if value.strip() else "empty text"
+    return value, "" if value.strip() else EMPTY
+
+
+def refuse_unknown(
+    named: Iterable[str], shape: type[Example], setting: str, also: Iterable[str] = ()
+) -> None:
+    """Refuse names that are neither fields of a shape nor in `also`.
+
+    Raises:
+        SettingError: with the nearest field.
+    """
+    known = [*usual_columns(shape), *also]
+    for field in named:
+        if field not in known:
+            raise SettingError(
+                f'{setting}: rows of shape "{shape.shape}" have no field "{field}";'
+                f" {nearest(field, known)}"
+            )
 
 
 # ---------------------------------------------------------------- rows to answer
@@ -217,14 +258,19 @@ class Row:
     Attributes:
         id: file name and line, such as `reviews.csv:17`.
         fields: the original columns; empty where nothing could be read.
-        text: what to answer, "" when there is an error.
+        reads: the texts to answer, one for each input of the shape; "" where there is an error.
         error: why the row cannot be answered, "" when it can.
     """
 
     id: str
     fields: dict[str, Any]
-    text: str
+    reads: tuple[str, ...]
     error: str = ""
+
+    @property
+    def text(self) -> str:
+        """The text of a row that has one."""
+        return self.reads[0]
 
 
 class Rows(Iterator[Row]):
@@ -232,27 +278,32 @@ class Rows(Iterator[Row]):
 
     Attributes:
         columns: the original columns, in order; in JSON those of the first records.
-        text: the column that is answered.
+        reads: the columns that are answered, one for each input of the shape.
         records: what they are made of; `records.notes()` tells encoding and delimiter.
     """
 
-    def __init__(self, records: Records, text: str) -> None:
+    def __init__(self, records: Records, reads: tuple[str, ...]) -> None:
         self.records = records
         self.columns = records.columns
-        self.text = text
+        self.reads = reads
 
     def __next__(self) -> Row:
         record = next(self.records)
-        text, fault = text_of(record.fields, self.text)
-        error = record.reason or fault
-        return Row(
-            f"{self.records.name}:{record.number}", record.fields, "" if error else text, error
+        found = [text_of(record.fields, column) for column in self.reads]
+        faults = (
+            f'"{column}" is empty' if fault == EMPTY and len(self.reads) > 1 else fault
+            for column, (_, fault) in zip(self.reads, found, strict=True)
         )
+        error = record.reason or next(filter(None, faults), "")
+        texts = tuple("" if error else text for text, _ in found)
+        return Row(f"{self.records.name}:{record.number}", record.fields, texts, error)
 
 
 def iter_rows(
     source: Path | BinaryIO,
     *,
+    shape: type[Example] = TextExample,
+    columns: Mapping[str, str] = {},
     text: str = "",
     encoding: str = "auto",
     delimiter: str = "auto",
@@ -262,23 +313,51 @@ def iter_rows(
 
     Args:
         source: a file, or a binary stream such as `sys.stdin.buffer`.
-        text: the text's column; "" looks for the usual names, then for the longest texts.
+        shape: of the rows; its inputs are read. Plain lines are one text, or two parted by a tab.
+        columns: field -> column; the usual names are looked for where a field is not in it, and
+            then, for a shape with one input, the longest texts.
+        text: the column of the only input, short for `columns`.
         encoding: as in `read_records`.
         delimiter: as in `read_records`.
         header: as in `read_records`.
 
     Raises:
         DataError: as `read_records`, and when there is no such column.
-        SettingError: as `read_records`.
+        SettingError: as `read_records`, and when the shape has no such field.
     """
+    refuse_unknown(columns, shape, "columns")
+    if text:
+        if len(shape.inputs) > 1:
+            raise SettingError(
+                f'rows of shape "{shape.shape}" have no single text; name the columns of'
+                f" {' and '.join(shape.inputs)}"
+            )
+        columns = {**columns, shape.inputs[0]: text}
+    how: dict[str, Any] = {"encoding": encoding, "delimiter": delimiter, "header": header}
     if isinstance(source, Path):
-        records = read_records(source, encoding=encoding, delimiter=delimiter, header=header)
+        records = read_records(source, shape=shape, **how)
     else:
-        records = read_pipe(
-            source, text=text, encoding=encoding, delimiter=delimiter, header=header
-        )
-    column = find_column(records, text, TEXT_COLUMNS, "the text column")
-    return Rows(records, column or longest_column(records) or "text")
+        records = read_pipe(source, shape=shape, columns=columns, **how)
+    return Rows(records, _inputs(records, shape, columns))
+
+
+def _inputs(records: Records, shape: type[Example], named: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the column of each input of the shape."""
+    usual, one = usual_columns(shape), len(shape.inputs) == 1
+    found: dict[str, str] = {}
+    for field in sorted(shape.inputs, key=lambda field: not named.get(field)):
+        known = [name for name in usual[field] if fold(name) not in map(fold, found.values())]
+        setting = "the text column" if one else f"columns.{field}"
+        found[field] = find_column(records, named.get(field, ""), known, setting)
+        if not found[field] and one:
+            found[field] = longest_column(records) or "text"
+        if not found[field]:
+            shown = ", ".join(f'"{name}"' for name in records.columns)
+            raise DataError(
+                f"{records.name}: none of the columns {shown} is known as the {field} of a"
+                f" {shape.shape}; name it (columns.{field})"
+            )
+    return tuple(found[field] for field in shape.inputs)
 
 
 # ---------------------------------------------------------------- answers
@@ -294,83 +373,3 @@ def output_format(path: Path | None) -> str:
     if ending not in OUTPUTS:
         raise SettingError(f"{path}: answers are written to .{', .'.join(OUTPUTS)}; rename it")
     return ending
-
-
-class RowWriter:
-    """Writes rows with their answers: the original columns, then the added ones.
-
-    In CSV and TSV a text that a spreadsheet would take for a formula gets an apostrophe in front
-    (RP-02); plain numbers stay as they are. JSON lines are lossless.
-
-    Args:
-        stream: open for text; a file with `newline=""` and UTF-8 (`utf-8-sig` for Excel).
-        form: one of `OUTPUTS`.
-        columns: original columns; in JSON lines each row has its own.
-        added: names of the answer's fields; where a column has such a name already, the added one
-            gets "predicted_" in front.
-
-    Attributes:
-        left_out: columns of later JSON rows that a CSV or TSV header no longer could take.
-    """
-
-    def __init__(
-        self, stream: TextIO, form: str, columns: Sequence[str], added: Sequence[str]
-    ) -> None:
-        self.left_out: set[str] = set()
-        self._stream = stream
-        self._columns = tuple(columns)
-        self._names = {name: _free(name, columns) for name in added}
-        self._table = None
-        if form != "jsonl":
-            self._table = csv.writer(stream, "excel-tab" if form == "tsv" else "excel")
-            self._table.writerow([_cell(name) for name in (*columns, *self._names.values())])
-
-    def write(self, row: Row, answer: Mapping[str, Any]) -> None:
-        """Write one row.
-
-        Args:
-            row: as `iter_rows` gave it.
-            answer: value of each added field; what is missing stays empty, or is left out of JSON.
-        """
-        if self._table:
-            cells = [row.fields.get(name) for name in self._columns]
-            cells += [answer.get(name) for name in self._names]
-            self.left_out.update(row.fields.keys() - set(self._columns))
-            self._table.writerow([_cell(value) for value in cells])
-            return
-        added = {self._names.get(name, name): value for name, value in answer.items()}
-        late = {_free(name, row.fields): value for name, value in added.items()}
-        self._stream.write(_json(row.fields | late) + "\n")
-
-
-def _free(name: str, taken: Sequence[str] | Mapping[str, Any]) -> str:
-    while name in taken:
-        name = f"predicted_{name}"
-    return name
-
-
-def _cell(value: Any) -> Any:
-    """Return what a spreadsheet shows for a value, and never computes."""
-    if value is None or isinstance(value, int | float):
-        return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
-    text = value if isinstance(value, str) else _json(value)
-    if forbidden(text):
-        text = text.encode("utf-8", "backslashreplace").decode()
-    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
-
-
-def _json(value: Any) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
-    except ValueError:  # NaN, which JSON has no word for
-        text = json.dumps(_finite(value), ensure_ascii=False, default=str)
-    # Half a surrogate pair has no UTF-8; its escape keeps it.
-    return json.dumps(json.loads(text)) if forbidden(text) else text
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

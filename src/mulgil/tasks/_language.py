@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from mulgil.contracts import LanguageTask
 from mulgil.errors import DataError
 from mulgil.examples import Example, PassageExample
 from mulgil.flow import Array, Head, Judged, Likelihood, Schema
+from mulgil.objectives import LanguageTask
 
 
 class _LanguageTask(LanguageTask):
@@ -37,7 +37,18 @@ class _LanguageTask(LanguageTask):
     def judge(self, gold: Array | None, measured: Array, schema: Schema) -> Judged:
         return Likelihood(*measured.T)
 
-    def loss_of(self, gold: Array | None, measured: Array) -> float:
+    def records(
+        self, gold: Array | None, measured: Array, schema: Schema
+    ) -> Iterator[dict[str, Any]]:
+        for nats, tokens, right, size in measured:
+            yield {
+                "nats": round(float(nats), 4),
+                "tokens": int(tokens),
+                "right": int(right),
+                "bytes": int(size),
+            }
+
+    def loss_of(self, gold: Array | None, measured: Array, schema: Schema) -> float:
         nats, tokens, *_ = measured.sum(0)
         return float(nats / tokens) if tokens else 0.0
 

@@ -17,7 +17,7 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Sampling, Skill
+from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Sampling, Schema, Skill
 from mulgil.networks import LanguageNetwork
 from mulgil.tasks._language import _LanguageTask
 
@@ -45,10 +45,12 @@ class CausalLm(_LanguageTask):
     Settings: ClassVar[type[settings.Settings]] = CausalLmSettings
     needs: ClassVar[frozenset[Skill]] = frozenset({"score"})
     frame: ClassVar[Frame] = "document"
-    fields: ClassVar[tuple[str, ...]] = ("continuation", "tokens", "log_probability")
     answering: ClassVar[frozenset[str]] = frozenset(CausalLmSettings.model_fields)
 
     settings: CausalLmSettings
+
+    def fields(self, schema: Schema) -> tuple[str, ...]:
+        return ("continuation", "tokens", "log_probability")
 
     def asker(self, tokenizer: Any) -> Asker:
         return _ask

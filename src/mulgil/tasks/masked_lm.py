@@ -18,7 +18,7 @@ import pydantic
 
 from mulgil import settings
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Skill
+from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Schema, Skill
 from mulgil.networks import LanguageNetwork
 from mulgil.tasks._language import _LanguageTask
 
@@ -53,10 +53,12 @@ class MaskedLm(_LanguageTask):
     Settings: ClassVar[type[settings.Settings]] = MaskedLmSettings
     needs: ClassVar[frozenset[Skill]] = frozenset({"fill"})
     frame: ClassVar[Frame] = "sentence"
-    fields: ClassVar[tuple[str, ...]] = ("filled", "probability", "blanks")
     answering: ClassVar[frozenset[str]] = frozenset({"top"})
 
     settings: MaskedLmSettings
+
+    def fields(self, schema: Schema) -> tuple[str, ...]:
+        return ("filled", "probability", "blanks")
 
     def asker(self, tokenizer: Any) -> Asker:
         """Return what hides tokens.

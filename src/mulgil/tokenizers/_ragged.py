@@ -26,12 +26,14 @@ class TokenInputs:
         lengths: int64 [B].
         bytes: float64 [B], length of the windows' text in UTF-8; None for sentences.
         first: bool [B], whether the window begins its text; None for sentences.
+        kinds: int64 [B, L], to which of two texts a token belongs; None where there is but one.
     """
 
     ids: Array
     lengths: Array
     bytes: Array | None = None
     first: Array | None = None
+    kinds: Array | None = None
 
 
 class Ragged:
@@ -43,37 +45,53 @@ class Ragged:
         pad: id that fills a batch up.
         truncated: rows that were cut.
         unknown: share of unknown tokens.
+        kinds: int8 [tokens], to which of two texts each belongs; None where there is but one.
     """
 
     width: Literal["longest", "sum", "none"] = "longest"
     owners: Array | None = None
 
     def __init__(
-        self, flat: Array, starts: Array, pad: int, truncated: int, unknown: float
+        self,
+        flat: Array,
+        starts: Array,
+        pad: int,
+        truncated: int,
+        unknown: float,
+        kinds: Array | None = None,
     ) -> None:
         self.flat = flat
         self.starts = starts
         self.pad = pad
         self.truncated = truncated
         self.unknown = unknown
+        self.kinds = kinds
         self.lengths: Array = np.diff(starts)
         self.texts = len(self.lengths)
 
     def take(self, rows: Array, multiple: int) -> TokenInputs:
-        return TokenInputs(*self._padded(rows, multiple))
+        ids, lengths, kinds = self._padded(rows, multiple)
+        return TokenInputs(ids, lengths, kinds=kinds)
 
-    def _padded(self, rows: Array, multiple: int) -> tuple[Array, Array]:
+    def _padded(self, rows: Array, multiple: int) -> tuple[Array, Array, Array | None]:
+        """Return ids, lengths and kinds of these rows."""
         lengths = self.lengths[rows]  # [B]
         width = -(-int(lengths.max(initial=1)) // multiple) * multiple
         filled = np.arange(width) < lengths[:, None]  # [B, L]
-        ids = np.full(filled.shape, self.pad, np.int64)
         begin = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
-        ids[filled] = self.flat[begin + np.arange(len(begin))]
-        return ids, lengths
+        places = begin + np.arange(len(begin))
+        ids = np.full(filled.shape, self.pad, np.int64)
+        ids[filled] = self.flat[places]
+        if self.kinds is None:
+            return ids, lengths, None
+        kinds = np.zeros(filled.shape, np.int64)
+        kinds[filled] = self.kinds[places]
+        return ids, lengths, kinds
 
     def arrays(self) -> dict[str, Array] | None:
         counts = np.array([self.truncated, self.unknown], np.float64)
-        return {"flat": self.flat, "starts": self.starts, "counts": counts}
+        kinds = {} if self.kinds is None else {"kinds": self.kinds}
+        return {"flat": self.flat, "starts": self.starts, "counts": counts, **kinds}
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -103,7 +121,8 @@ class Windows(Ragged):
     def take(self, rows: Array, multiple: int) -> TokenInputs:
         assert self.owners is not None
         first = (rows == 0) | (self.owners[rows] != self.owners[rows - 1])
-        return TokenInputs(*self._padded(rows, multiple), self.bytes[rows].astype(float), first)
+        ids, lengths, _ = self._padded(rows, multiple)
+        return TokenInputs(ids, lengths, self.bytes[rows].astype(float), first)
 
     def arrays(self) -> None:
         return None

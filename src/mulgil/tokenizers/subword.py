@@ -10,10 +10,10 @@ Truncated rows and unknown tokens are counted. It costs a look at each row's spe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,13 +26,13 @@ from mulgil import hangul, settings
 from mulgil.contracts import Encoded
 from mulgil.contracts import Tokenizer as Contract
 from mulgil.errors import ModelError
-from mulgil.flow import Array, Frame
-from mulgil.tokenizers import _folders, _learning
+from mulgil.flow import Array, Frame, Text
+from mulgil.tokenizers import _folders, _learning, _marks
+from mulgil.tokenizers._located import Pieces, located
+from mulgil.tokenizers._pairs import paired, template
 from mulgil.tokenizers._ragged import Ragged, Windows
 
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
-
-_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 _PROBE = "한국어 문장입니다"
 
@@ -156,8 +156,12 @@ class Subword(Contract):
         found = {role: getattr(self._files, f"{role}_token_id", None) for role in (*_ROLES, "unk")}
         return {role: int(number) for role, number in found.items() if number is not None}
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        clean = [hangul.normalise(text) for text in texts]
+    def encode(self, texts: Sequence[Text]) -> Encoded:
+        pairs = [text for text in texts if not isinstance(text, str)]
+        if pairs:
+            first, second = ([hangul.normalise(pair[i]) for pair in pairs] for i in (0, 1))
+            return self._pairs(first, second)
+        clean = [hangul.normalise(str(text)) for text in texts]
         encodings = self.backend.encode_batch_fast(self._parted(clean))
         rows = [encoding.ids for encoding in encodings]
         for i in self._forged(rows):
@@ -170,21 +174,60 @@ class Subword(Contract):
         unknown = lost / own if own else 0.0
         return Ragged(flat, starts, self.pad, truncated, unknown)
 
+    def _pairs(self, first: list[str], second: list[str]) -> Encoded:
+        with self._unlimited():
+            made = template(self.backend, 2)
+            ids = self._whole([*first, *second])
+        a, b = ids[: len(first)], ids[len(first) :]
+        return paired(a, b, made, self.max_length, self.pad, self.unknown)
+
+    def located(self, texts: Sequence[Text], stride: int) -> Encoded:
+        asked = [text[0] for text in texts if not isinstance(text, str)]
+        clean = [hangul.normalise(text if isinstance(text, str) else text[1]) for text in texts]
+        with self._unlimited():
+            made = template(self.backend, 2 if asked else 1)
+            known: dict[str, Pieces] = {}
+            for text in (*clean, *(composed := [*map(hangul.normalise, asked)])):
+                if text not in known:
+                    known[text] = [piece for piece in self._plain(text) if piece[1] != (0, 0)]
+        questions = [known[text] for text in composed] if asked else None
+        pieces = [known[text] for text in clean]
+        return located(
+            questions, clean, pieces, made, self.max_length, stride, self.pad, self.unknown
+        )
+
+    @contextlib.contextmanager
+    def _unlimited(self) -> Iterator[None]:
+        """Let the backend encode texts of any length."""
+        self.backend.no_truncation()
+        try:
+            yield
+        finally:
+            self.backend.enable_truncation(self.max_length)
+
+    def _whole(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of composed texts, whole and without special tokens."""
+        parted = self._parted(texts)
+        rows = [e.ids for e in self.backend.encode_batch_fast(parted, add_special_tokens=False)]
+        special = self._special.__contains__
+        for i, ids in enumerate(rows):
+            if any(map(special, ids)):
+                rows[i] = [n for n, span in self._plain(texts[i]) if span != (0, 0)]
+        return rows
+
     def revive(self, arrays: dict[str, Array]) -> Encoded:
         truncated, unknown = arrays["counts"]
-        return Ragged(arrays["flat"], arrays["starts"], self.pad, int(truncated), float(unknown))
+        flat, starts, kinds = arrays["flat"], arrays["starts"], arrays.get("kinds")
+        return Ragged(flat, starts, self.pad, int(truncated), float(unknown), kinds)
 
     def windows(self, texts: Iterable[Sequence[str]], frame: Frame) -> Iterator[dict[str, Array]]:
         left, right = self.ends()
         room = self.max_length - 2
-        self.backend.no_truncation()
-        try:
+        with self._unlimited():
             for chunk in texts:
                 yield self._windows(
                     [hangul.normalise(text) for text in chunk], left, right, room, frame
                 )
-        finally:
-            self.backend.enable_truncation(self.max_length)
 
     def framed(self, arrays: Mapping[str, Array]) -> Encoded:
         return Windows(arrays, self.pad)
@@ -193,12 +236,7 @@ class Subword(Contract):
         self, texts: list[str], left: int, right: int, room: int, frame: Frame
     ) -> dict[str, Array]:
         """Return the arrays of these texts' windows; owners count from the chunk's first text."""
-        parted = self._parted(texts)
-        rows = [e.ids for e in self.backend.encode_batch_fast(parted, add_special_tokens=False)]
-        special = self._special.__contains__
-        for i, ids in enumerate(rows):
-            if any(map(special, ids)):
-                rows[i] = [n for n, span in self._plain(texts[i]) if span != (0, 0)]
+        rows = self._whole(texts)
         tokens, lengths, owners, sizes = [], [], [], []
         lost = 0
         for owner, (text, ids) in enumerate(zip(texts, rows, strict=True)):
@@ -248,34 +286,23 @@ class Subword(Contract):
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of a whole text, without special tokens and without a limit."""
-        left_out = self._special
-        self.backend.no_truncation()
-        (parted,) = self._parted([text])
-        found = self.backend.encode(parted, add_special_tokens=False).ids
-        self.backend.enable_truncation(self.max_length)
-        if left_out.isdisjoint(found):
-            return list(found)
-        return [number for number, span in self._plain(text) if span != (0, 0)]
+        with self._unlimited():
+            (found,) = self._whole([text])
+        return found
 
     def byte_lengths(self) -> Array:
         """Return float64 [V], the bytes in UTF-8 that each piece stands for; 0 for special ones.
 
         A mark for the space before a word counts as that space, marks for "goes on" as nothing.
         """
-        plain = type(self.backend.decoder).__name__ == "ByteLevel"  # a letter stands for a byte
-        size = len if plain else _bytes_of
-        sizes = np.array([size(piece) for piece in self.pieces()], np.float64)
+        letters = type(self.backend.decoder).__name__ == "ByteLevel"
+        sizes = _marks.byte_lengths(self.pieces(), letters)
         sizes[[*self._special]] = 0.0
         return sizes
 
     def begins(self) -> Array:
         """Return bool [V], whether a piece begins a word: all do that do not go on with one."""
-        found = self.pieces()
-        if any(piece.startswith("##") for piece in found):
-            marks = [not piece.startswith("##") for piece in found]
-        else:
-            marks = [piece[:1] in {"▁", "Ġ"} or not piece[:1].isalnum() for piece in found]
-        return np.array(marks, np.bool_)
+        return _marks.begins(self.pieces())
 
     def offsets(self, text: str) -> list[tuple[int, tuple[int, int]]]:
         """Return (id, (start, end)) of each token; the span is in the user's own `text`.
@@ -298,9 +325,8 @@ class Subword(Contract):
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        self.backend.no_truncation()  # the limit is ours: plain transformers finds none in the file
-        self._files.save_pretrained(folder)
-        self.backend.enable_truncation(self.max_length)
+        with self._unlimited():  # the limit is ours: plain transformers finds none in the file
+            self._files.save_pretrained(folder)
         rules = {"tokenizer": self.name, "max_length": self.max_length, **self._more()}
         (folder / _folders.RULES).write_text(json.dumps(rules) + "\n", encoding="utf-8")
 
@@ -346,14 +372,6 @@ class Subword(Contract):
             if not fresh:
                 return [(number, span) for number, span in found if number is not None]
             breaks |= fresh
-
-
-def _bytes_of(piece: str) -> int:
-    """Return the bytes that a piece of any of the usual vocabularies stands for."""
-    if _BYTE.fullmatch(piece):
-        return 1
-    plain = piece.removeprefix("##").replace("▁", " ").replace("Ġ", " ")
-    return len(plain.encode("utf-8", "surrogatepass"))
 
 
 def _broken(text: str, breaks: Iterable[int]) -> tuple[str, list[int]]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mulgil import hangul, settings
 from mulgil.contracts import Encoded, Tokenizer
-from mulgil.flow import Array
+from mulgil.flow import Array, Text
 
 
 class WordSettings(settings.Settings):
@@ -66,7 +66,7 @@ class Words(Tokenizer):
         values = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
         return cls(WordSettings(lowercase=values["lowercase"]))
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
+    def encode(self, texts: Sequence[Text]) -> Encoded:
         plain = [hangul.key(text) for text in texts]
         return Strings([text.lower() for text in plain] if self.settings.lowercase else plain)
 

@@ -1,0 +1,117 @@
+"""Spans of a text as answers: their probabilities, from the scores of starts and ends.
+
+A span that starts at unit i and ends at unit j of a window has the score start_i + end_j less that
+of the window's first unit, "not here": the log-odds against that window. Over all windows the odds
+are made shares of one, each start judged by the window that owns it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mulgil.flow import Array, Marked
+from mulgil.objectives import Window
+from mulgil.tasks import _spans
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """A span in characters of the text in NFC, (0, 0) for "no answer", and its probability."""
+
+    start: int
+    end: int
+    probability: float
+
+
+def places(characters: Array, marked: Marked) -> tuple[int, int]:
+    """Return the units at which the first answer starts and ends; (0, 0) where it is not whole.
+
+    Args:
+        characters: int64 [U], those of a window's units.
+        marked: the text and its answers.
+    """
+    if not marked.spans:
+        return 0, 0
+    first, last = marked.spans[0].start, marked.spans[0].end - 1
+    start, end = np.searchsorted(characters, [first, last])
+    inside = end < len(characters) and characters[start] == first and characters[end] == last
+    return (int(start), int(end)) if inside else (0, 0)
+
+
+def odds(windows: Sequence[Window], longest: int) -> list[tuple[Array, Array]]:
+    """Return for each window its units' characters [N] and log-odds of its spans.
+
+    Args:
+        windows: of one text.
+        longest: units of an answer at most.
+
+    Returns:
+        (characters, score [N, D] of the span from unit i to unit i + d, -inf where the window does
+        not own the start or the span would pass its end).
+    """
+    found = []
+    for (characters, scores), own in zip(windows, _spans.owned(windows), strict=True):
+        chances = scores[1:].astype(np.float64) - scores[:1]  # [N, 2]
+        count = len(chances)
+        width = min(longest, count)
+        ends = np.full(count + width, -np.inf)
+        ends[:count] = chances[:, 1]
+        grid = np.lib.stride_tricks.sliding_window_view(ends, width)[:count] if width else ends[:0]
+        table = chances[:, :1] + grid.reshape(count, width)
+        table[~own[1:]] = -np.inf
+        found.append((characters[1:], table))
+    return found
+
+
+def ranked(windows: Sequence[Window], longest: int, no_answer: bool, best: int) -> list[Candidate]:
+    """Return the likeliest answers, the best first; never none.
+
+    Args:
+        windows: of one text.
+        longest: characters of an answer at most.
+        no_answer: whether "no answer" is one.
+        best: how many.
+    """
+    tables = odds(windows, longest)
+    flat = np.concatenate([table.reshape(-1) for _, table in tables])
+    whole = np.logaddexp.reduce(np.concatenate([flat, [0.0 if no_answer else -np.inf]]))
+    if not np.isfinite(whole):  # a text of white space
+        return [Candidate(0, 0, 1.0)]
+    found = [Candidate(0, 0, float(np.exp(-whole)))] if no_answer else []
+    for characters, table in tables:
+        scores = table.reshape(-1)
+        for place in np.argsort(-scores, kind="stable")[:best].tolist():
+            if np.isfinite(scores[place]):
+                start, more = divmod(place, table.shape[1])
+                span = int(characters[start]), int(characters[start + more]) + 1
+                found.append(Candidate(*span, float(np.exp(scores[place] - whole))))
+    return sorted(found, key=lambda each: -each.probability)[:best]
+
+
+def shares(windows: Sequence[Window], longest: int, no_answer: bool) -> Array:
+    """Return the probability of each unit to be the start, inside and the end of the answer.
+
+    Returns:
+        float64 [U, 4]: the character, and the three probabilities; "inside" counts both ends.
+    """
+    tables = odds(windows, longest)
+    flat = np.concatenate([table.reshape(-1) for _, table in tables])
+    whole = np.logaddexp.reduce(np.concatenate([flat, [0.0 if no_answer else -np.inf]]))
+    size = 1 + max((int(c[-1]) for c, _ in tables if len(c)), default=-1)
+    found = np.zeros((size + 1, 3))
+    seen = np.zeros(size, np.bool_)
+    for characters, table in tables:
+        count, width = table.shape
+        seen[characters] = True
+        share = np.exp(table - whole)
+        ends = np.minimum(np.arange(count)[:, None] + np.arange(width), count - 1)
+        np.add.at(found[:, 0], characters, share.sum(1))
+        np.add.at(found[:, 2], characters[ends], share)
+        np.add.at(found[:, 1], characters, share.sum(1))
+        np.add.at(found[:, 1], characters[ends] + 1, -share)
+    found[:, 1] = np.cumsum(found[:, 1])
+    units = np.flatnonzero(seen)
+    return np.column_stack([units, found[units]])

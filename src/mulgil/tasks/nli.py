@@ -1,0 +1,36 @@
+"""What holds between two texts: does the first entail the second, contradict it, or neither?
+
+Natural-language inference (Bowman et al. 2015: premise, hypothesis, three labels), and every other
+label out of a fixed list that two texts get: whether two questions mean the same, whether an answer
+fits. Chosen: both texts are read together, the longer one is cut first where they do not fit. It
+costs that the order matters: a relation that is the same both ways is learnt as if it were not.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mulgil.errors import DataError
+from mulgil.examples import Example, PairExample
+from mulgil.flow import Skill, Text
+from mulgil.tasks._labelled import _LabelledTask
+
+
+class Nli(_LabelledTask):
+    """Natural-language inference."""
+
+    shape: ClassVar[str] = "pair"
+    needs: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair"})
+    metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "macro-f1",
+        "matthews",
+        "ece",
+        "per-class",
+        "confusion",
+    )
+
+    def text(self, row: Example) -> Text:
+        if not isinstance(row, PairExample):
+            raise DataError(f"{row.id}: nli reads rows of shape pair, not {row.shape}")
+        return row.first, row.second

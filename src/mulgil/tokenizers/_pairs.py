@@ -1,0 +1,121 @@
+"""Two texts in one row: where a model's special tokens stand around them, and what is cut.
+
+Chosen: the places of the special tokens are read off the tokenizer's own template once, and rows
+are put together here, so that each of the two texts has been made safe by itself and a window of
+the second one is a matter of slicing. Where both do not fit, the longer one is cut first, as in
+BERT. It costs one trial encoding, and a template that depends on the text would not be noticed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tokenizers
+
+from mulgil.errors import ModelError
+from mulgil.flow import Array
+from mulgil.tokenizers._ragged import Ragged
+
+_PROBE = "가"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Template:
+    """The special tokens around one text, or around two.
+
+    Attributes:
+        slots: ids before the first text, between (or after the only one), and after the second.
+        slot_kinds: to which text the model counts each of them.
+        kinds: to which text it counts the tokens of the texts.
+    """
+
+    slots: tuple[tuple[int, ...], ...]
+    slot_kinds: tuple[tuple[int, ...], ...]
+    kinds: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of special tokens."""
+        return sum(map(len, self.slots))
+
+    @property
+    def split(self) -> bool:
+        """Whether the model tells the texts apart by their kind."""
+        return any(self.kinds) or any(map(any, self.slot_kinds))
+
+    def row(self, *texts: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return ids and kinds of a row made of these texts' ids."""
+        ids, kinds = [*self.slots[0]], [*self.slot_kinds[0]]
+        for number, text in enumerate(texts):
+            ids += [*text, *self.slots[number + 1]]
+            kinds += [self.kinds[number]] * len(text)
+            kinds += self.slot_kinds[number + 1]
+        return ids, kinds
+
+
+def template(backend: tokenizers.Tokenizer, texts: int) -> Template:
+    """Read the template for one text or two off a tokenizer.
+
+    Raises:
+        ModelError: it parts two texts by nothing at all.
+    """
+    found = backend.encode(_PROBE, _PROBE) if texts == 2 else backend.encode(_PROBE)
+    slots: list[list[int]] = [[] for _ in range(texts + 1)]
+    slot_kinds: list[list[int]] = [[] for _ in range(texts + 1)]
+    kinds, before = [0] * texts, 0
+    for place, own in enumerate(found.sequence_ids):
+        if own is None:
+            slots[before].append(found.ids[place])
+            slot_kinds[before].append(found.type_ids[place])
+        else:
+            before = own + 1
+            kinds[own] = found.type_ids[place]
+    if texts == 2 and not slots[1] and kinds[0] == kinds[1]:
+        raise ModelError(
+            "tokenizer: has no template for two texts (no token or type parts them); take a"
+            " model that was made for pairs, such as an encoder"
+        )
+    return Template(tuple(map(tuple, slots)), tuple(map(tuple, slot_kinds)), tuple(kinds))
+
+
+def paired(
+    first: Sequence[list[int]],
+    second: Sequence[list[int]],
+    made: Template,
+    max_length: int,
+    pad: int,
+    unknown: int | None,
+) -> Ragged:
+    """Return rows of two texts each.
+
+    Args:
+        first: ids of the first texts, whole and without special tokens.
+        second: ids of the second texts.
+        made: the template for two texts.
+        max_length: longest row; the longer text is cut first.
+        pad: id that fills a batch up.
+        unknown: id of what the vocabulary lacks.
+    """
+    room = max_length - made.size
+    if room < 2:
+        raise ModelError(
+            f"tokenizer.max_length is {max_length}, but two texts need {made.size + 2} or more"
+        )
+    flat: list[int] = []
+    kinds: list[int] = []
+    starts, cut, lost, own = [0], 0, 0, 0
+    for a, b in zip(first, second, strict=True):
+        left = min(len(a), max(room - len(b), room - room // 2))
+        right = min(len(b), room - left)
+        cut += left < len(a) or right < len(b)
+        lost += a[:left].count(unknown) + b[:right].count(unknown) if unknown is not None else 0
+        own += left + right
+        ids, of = made.row(a[:left], b[:right])
+        flat += ids
+        kinds += of
+        starts.append(len(flat))
+    told: Array | None = np.array(kinds, np.int8) if made.split else None
+    share = lost / own if own else 0.0
+    return Ragged(np.array(flat, np.int32), np.array(starts), pad, cut, share, told)
