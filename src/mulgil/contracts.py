@@ -148,6 +148,22 @@ class Tokenizer(ABC):
         """
         raise NotImplementedError(type(self).__name__)
 
+    def written(
+        self, rows: Sequence[tuple[str, str | None]], prompt: tuple[str, str], two: bool, most: int
+    ) -> Encoded:
+        """Encode texts from which another text is to be written; see `Blanks`.
+
+        Args:
+            rows: (text, target), None where the target is not known.
+            prompt: what stands before the text, and what behind it; never cut.
+            two: whether the model has a part that reads and a part that writes.
+            most: tokens of a target at most, its end included.
+
+        Returns:
+            Rows; `prompts` has the ids that each begins with.
+        """
+        raise NotImplementedError(type(self).__name__)
+
     def windows(self, texts: Iterable[Sequence[str]], frame: Frame) -> Iterator[dict[str, Array]]:
         """Encode whole texts, in chunks of them, each text cut into windows; see `Frame`.
 

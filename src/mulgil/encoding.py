@@ -13,9 +13,9 @@ from typing import Any
 from mulgil import cache
 from mulgil.contracts import Tokenizer
 from mulgil.examples import Example
-from mulgil.flow import Schema
+from mulgil.flow import Kind, Schema
 from mulgil.loader import BatchLoader
-from mulgil.objectives import LabelTask, LanguageTask, SpanTask, Task
+from mulgil.objectives import LabelTask, LanguageTask, SpanTask, Task, WritingTask
 
 
 def batches(
@@ -24,6 +24,7 @@ def batches(
     schema: Schema,
     tokenizer: Tokenizer,
     settings: Any,
+    kind: Kind,
     *,
     seed: int = 0,
     folder: Path | None = None,
@@ -37,6 +38,7 @@ def batches(
         schema: label names.
         tokenizer: encodes them.
         settings: the recipe's loader settings.
+        kind: of the model.
         seed: of the order in training.
         folder: where encoded rows are kept between runs; None does without.
         scored: whether the rows have gold answers, which the batches then bring.
@@ -52,6 +54,12 @@ def batches(
             return BatchLoader(encoded, None, settings, seed)
         gold = task.gold(rows, schema)
         return BatchLoader(encoded, gold, settings, seed, task.asker(encoded, gold, schema))
+    if isinstance(task, WritingTask):
+        gold = task.gold(rows, schema) if scored else None
+        asked = list(zip(map(str, texts), gold or [None] * len(texts), strict=True))
+        most = task.sampling.max_new
+        encoded = tokenizer.written(asked, task.prompt, kind == "seq2seq", most)
+        return BatchLoader(encoded, gold, settings, seed)
     encoded = cache.encode(texts, tokenizer, folder)
     if scored and isinstance(task, LabelTask):
         gold = task.targets(rows, schema)

@@ -15,10 +15,13 @@ import numpy as np
 from mulgil import registry, statistics
 from mulgil.contracts import Encoded
 from mulgil.errors import DivergedError
-from mulgil.flow import UNASKED, Array, Blanks, Judged, Schema
+from mulgil.flow import UNASKED, Array, Attempts, Blanks, Judged, Schema
 from mulgil.loader import BatchLoader
 from mulgil.networks import Network
-from mulgil.objectives import LabelTask, RowMetric, SpanTask, Task, Window
+from mulgil.objectives import LabelTask, RowMetric, SpanTask, Task, Window, WritingTask
+
+TOGETHER = 256
+"""Texts that are written between two chances to stop."""
 
 
 def measure(
@@ -27,6 +30,7 @@ def measure(
     task: Task,
     schema: Schema,
     between: Callable[[], None] = lambda: None,
+    tokenizer: Any = None,
 ) -> Any:
     """Return what is measured of each text, in its place.
 
@@ -40,6 +44,8 @@ def measure(
         task: says what is measured.
         schema: label names.
         between: called between batches; may raise to stop.
+        tokenizer: with it a writing task's texts are written too, which takes far longer than to
+            score the targets.
     """
     if isinstance(task, LabelTask):
         found = np.full((len(loader), len(schema.labels)), np.nan)
@@ -53,7 +59,31 @@ def measure(
     for batch in loader.in_order():
         between()
         found[batch.rows] = _likelihood(network, batch.inputs)
-    return gather(found, loader.encoded)
+    if not isinstance(task, WritingTask):
+        return gather(found, loader.encoded)
+    if tokenizer is None:
+        return Attempts(found)
+    written = write(network, loader, task, tokenizer, between)
+    return Attempts(found, tuple(t for t, _, _ in written), tuple(c for _, c, _ in written))
+
+
+def write(
+    network: Any,
+    loader: BatchLoader,
+    task: WritingTask,
+    tokenizer: Any,
+    between: Callable[[], None] = lambda: None,
+) -> list[tuple[str, float, int]]:
+    """Write a text from each row: (text, its ln p, how many tokens), each in its place."""
+    encoded: Any = loader.encoded
+    prompts, stop = encoded.prompts, tokenizer.ends()[1]
+    found = []
+    for start in range(0, len(prompts), TOGETHER):
+        between()
+        part = prompts[start : start + TOGETHER]
+        for ids, chances in network.generate(part, task.sampling, [stop]):
+            found.append((tokenizer.decode(ids).strip(), float(sum(chances)), len(ids)))
+    return found
 
 
 def _windows(
@@ -98,6 +128,8 @@ def check_numbers(measured: Any) -> None:
     Raises:
         DivergedError: a row has no finite figures.
     """
+    if isinstance(measured, Attempts):
+        measured = measured.figures
     if isinstance(measured, list):
         failed = np.array([not _finite(windows) for windows in measured], np.bool_)
     else:
@@ -116,7 +148,7 @@ def _finite(windows: list[Window]) -> bool:
 def headlines(task: Task, scored: Judged) -> dict[str, float]:
     """Return the figure of each metric that is a single one."""
     found = {}
-    for name in task.metrics:
+    for name in task.looked:
         metric = registry.load("metrics", name)
         if metric.single:
             found.update(metric().compute(scored))

@@ -19,9 +19,9 @@ from mulgil.examples import Example, Span
 Kind = Literal["encoder", "decoder", "seq2seq", "features"]
 """What a model is: which way its text flows, or that it only makes features."""
 
-Skill = Literal["pool", "pair", "rate", "tokens", "fill", "score", "generate"]
+Skill = Literal["pool", "pair", "rate", "tokens", "fill", "score", "write"]
 """What a model can do: one vector a text, or one of two texts; a number instead of a label; one
-vector a token; the likelihood of a token that is hidden, or of a text; new text."""
+vector a token; the likelihood of a token that is hidden, or of a text; a new text from another."""
 
 Frame = Literal["sentence", "document"]
 """Where the special tokens of a window stand: "sentence" gives each window a beginning and an
@@ -91,6 +91,19 @@ class Batch:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Given:
+    """What an encoder reads before the decoder beside it writes.
+
+    Attributes:
+        ids: int64 [B, S], padded at the end.
+        lengths: int64 [B].
+    """
+
+    ids: Array
+    lengths: Array
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Blanks:
     """What a language model reads, and the tokens that it is asked for.
 
@@ -99,12 +112,15 @@ class Blanks:
         lengths: int64 [B].
         targets: int64 [B, L], the token that is asked for at a place; `UNASKED` where none is.
         bytes: float64 [B], length in UTF-8 of what the tokens asked for stand for.
+        given: what a model of two parts reads first; its decoder then reads the targets alone,
+            which are all asked for, and `ids` are those targets.
     """
 
     ids: Array
     lengths: Array
     targets: Array
     bytes: Array
+    given: Given | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,6 +189,7 @@ class Sampling:
         repetition_penalty: divides the score of tokens that were there already (Keskar et al.
             2019); 1 leaves them alone.
         seed: of the draws.
+        beams: keep so many of the likeliest beginnings, at temperature 0.
     """
 
     max_new: int = 64
@@ -181,6 +198,7 @@ class Sampling:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     seed: int = 7
+    beams: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -331,11 +349,59 @@ class Written:
         return Written(_taken(self.gold, rows), _taken(self.predicted, rows))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attempts:
+    """What a model made of rows from which it shall write a text.
+
+    Attributes:
+        figures: float64 [N, 4], of the gold target: nats, tokens, right ones, bytes.
+        texts: what it wrote itself, None where it was not asked to.
+        chances: ln p of each text that it wrote, under the model itself.
+    """
+
+    figures: Array
+    texts: tuple[str, ...] | None = None
+    chances: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Composed:
+    """`Likelihood` of the gold targets and `Written` texts of the same rows, for metrics of both.
+
+    Attributes:
+        nats: float64 [N].
+        tokens: float64 [N].
+        correct: float64 [N].
+        bytes: float64 [N].
+        gold: for each row its target, in a tuple.
+        predicted: for each row what was written; () where nothing was.
+    """
+
+    nats: Array
+    tokens: Array
+    correct: Array
+    bytes: Array
+    gold: tuple[tuple[str, ...], ...]
+    predicted: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.nats)
+
+    def take(self, rows: Array) -> Composed:
+        """Return these rows only (with repeats, for a bootstrap)."""
+        figures = (part[rows] for part in (self.nats, self.tokens, self.correct, self.bytes))
+        written = _taken(self.predicted, rows) if self.predicted else ()
+        return Composed(*figures, _taken(self.gold, rows), written)
+
+
 def _taken(values: tuple[Any, ...], rows: Array) -> tuple[Any, ...]:
     return tuple(values[row] for row in rows.tolist())
 
 
-Judged = Scored | Likelihood | Rated | Tagged | Written
+Judged = Scored | Likelihood | Rated | Tagged | Written | Composed
 """What metrics read."""
 
 

@@ -78,7 +78,7 @@ class LanguageNetwork(Network):
         """Continue each prompt: (new tokens, ln p of each under the model itself).
 
         Args:
-            prompts: token ids, at least one each, of any length.
+            prompts: token ids, at least one each, of any length; what a model of two parts reads.
             sampling: how to draw.
             stops: ids that end a text; the one that ended it is the last token.
         """

@@ -3,6 +3,7 @@
     Task -> LabelTask: scores a row          Judged -> Metric: figures of many rows
          -> SpanTask: scores its characters         -> RowMetric: each row adds its part
          -> LanguageTask: hides its tokens
+         -> WritingTask: wants another text
 
 Chosen: a task decides what is right and what a network's scores mean, and knows no network; what
 it measures is judged later, so that a stored measurement can be judged again. A metric whose
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from mulgil.examples import Example
-from mulgil.flow import Array, Asker, Frame, Head, Judged, Marked, Schema, Skill, Text
+from mulgil.flow import Array, Asker, Frame, Head, Judged, Marked, Sampling, Schema, Skill, Text
 from mulgil.networks import LanguageNetwork
 from mulgil.settings import Settings
 
@@ -56,8 +57,9 @@ class RowMetric(Metric):
 class Task(ABC):
     """What is asked of the text: what a network learns from a batch, answers, metrics.
 
-    There are three sorts: a `LabelTask` scores a row against gold answers, a `SpanTask` scores
-    each of its characters, a `LanguageTask` hides tokens of the row itself.
+    There are four sorts: a `LabelTask` scores a row against gold answers, a `SpanTask` scores
+    each of its characters, a `LanguageTask` hides tokens of the row itself, and a `WritingTask`
+    wants another text.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
@@ -68,6 +70,11 @@ class Task(ABC):
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+
+    @property
+    def looked(self) -> tuple[str, ...]:
+        """Metrics of a look at the validation rows; the first picks the best weights."""
+        return self.metrics
 
     @abstractmethod
     def schema(self, train: Sequence[Example]) -> Schema:
@@ -195,3 +202,28 @@ class LanguageTask(Task):
         self, texts: Sequence[str], network: LanguageNetwork, tokenizer: Any
     ) -> list[dict[str, Any]]:
         """Answer people: an answer a text, `{"error": ...}` where there can be none."""
+
+
+class WritingTask(Task):
+    """Another text is to be written from the row's own; its likelihood is learnt."""
+
+    answering: ClassVar[frozenset[str]]
+    """Settings of how to write: they shaped nothing that was trained, `predict` changes them."""
+
+    @property
+    @abstractmethod
+    def prompt(self) -> tuple[str, str]:
+        """Return what stands before the text that is read, and what behind it."""
+
+    @property
+    @abstractmethod
+    def sampling(self) -> Sampling:
+        """Return how texts are written."""
+
+    @abstractmethod
+    def gold(self, rows: Sequence[Example], schema: Schema) -> list[str]:
+        """Return each row's target."""
+
+    @abstractmethod
+    def answer(self, text: str, chance: float, tokens: int) -> dict[str, Any]:
+        """Return what the user gets: what was written, its ln p, and how many tokens that is."""

@@ -19,7 +19,7 @@ from mulgil.contracts import Dataset, Method, Model, Tokenizer, refusal
 from mulgil.encoding import batches
 from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
-from mulgil.flow import Outcome, Rejected, Schema, Text
+from mulgil.flow import Kind, Outcome, Rejected, Schema, Text
 from mulgil.loader import BatchLoader
 from mulgil.networks import Learner, Network, Stepped
 from mulgil.objectives import LabelTask, LanguageTask, Task
@@ -109,7 +109,7 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     for note in tokenizer.notes:
         say(f"             {note}")
 
-    loaders = build_loaders(recipe, parts, schema, task, tokenizer)
+    loaders = build_loaders(recipe, parts, schema, task, tokenizer, model.kind)
     say(f"5 loader     {_rows(loaders.train)}")
     return Prepared(
         recipe, task, method, model, parts, schema, tokenizer, loaders, device, precision
@@ -138,14 +138,15 @@ def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, S
 
 
 def build_loaders(
-    recipe: Recipe, parts: Splits, schema: Schema, task: Task, tokenizer: Tokenizer
+    recipe: Recipe, parts: Splits, schema: Schema, task: Task, tokenizer: Tokenizer, kind: Kind
 ) -> Loaders:
     """Step 5: encode once, or take it from the cache, and cut batches."""
     folder = fetch.cache_folder() / "encoded" if recipe.loader.cache else None
 
     def loader(rows: Sequence[Example]) -> BatchLoader:
         seed = recipe.trainer.seed
-        return batches(rows, task, schema, tokenizer, recipe.loader, seed=seed, folder=folder)
+        chosen = recipe.loader
+        return batches(rows, task, schema, tokenizer, chosen, kind, seed=seed, folder=folder)
 
     return Loaders(loader(parts.train), loader(parts.valid), loader(parts.test))
 
@@ -198,7 +199,9 @@ def metric(made: Prepared) -> tuple[str, bool]:
 
 def _metric(recipe: Recipe, task: Task) -> tuple[str, bool]:
     wanted = recipe.trainer.metric
-    known = {name: registry.load("metrics", name) for name in task.metrics}
+    for name in task.metrics:
+        registry.load("metrics", name)()  # what it needs is there, or the run does not begin
+    known = {name: registry.load("metrics", name) for name in task.looked}
     single = [name for name, plugin in known.items() if plugin.single]
     if wanted not in {"auto", "loss", *single}:
         remedy = nearest(wanted, ["auto", "loss", *single])

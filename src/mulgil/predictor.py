@@ -19,8 +19,9 @@ from mulgil.encoding import batches
 from mulgil.errors import DataError, MulgilError, RunError, SettingError, nearest
 from mulgil.examples import SHAPES, Example
 from mulgil.flow import Array, Schema
+from mulgil.loader import BatchLoader
 from mulgil.networks import LanguageNetwork
-from mulgil.objectives import LabelTask, LanguageTask, SpanTask, Task
+from mulgil.objectives import LabelTask, LanguageTask, SpanTask, Task, WritingTask
 from mulgil.rundir import read_schema
 from mulgil.storage import verify_folder
 
@@ -56,6 +57,7 @@ class Predictor:
         self.task: Task = self.recipe.task.make()
         self.shape = SHAPES[self.task.shape]
         model = self.recipe.model.plugin
+        self.kind = model.kind
         anywhere = self.recipe.trainer.model_copy(update={"device": "auto"})
         device, precision = hardware.resolve(anywhere, model.kind)
         self.precision = precision
@@ -83,7 +85,11 @@ class Predictor:
         task, network = self.task, self.network
         if isinstance(task, LanguageTask) and isinstance(network, LanguageNetwork):
             return task.respond([str(task.text(row)) for row in rows], network, self.tokenizer)
-        measured = self._measured(rows, scored=False)
+        if isinstance(task, WritingTask):
+            loader = self._batches(rows, scored=False)
+            written = evaluation.write(network, loader, task, self.tokenizer)
+            return [task.answer(*each) for each in written]
+        measured = self._measured(self._batches(rows, scored=False))
         return [self._answer(row, found) for row, found in zip(rows, measured, strict=True)]
 
     def _answer(self, row: Example, found: Any) -> dict[str, Any]:
@@ -94,10 +100,13 @@ class Predictor:
             return self.task.answer(found, self.schema)
         return {"error": "the model's answer is not a number"}
 
-    def _measured(self, rows: Sequence[Example], scored: bool) -> Any:
+    def _batches(self, rows: Sequence[Example], scored: bool) -> BatchLoader:
         task, schema, settings = self.task, self.schema, self.recipe.loader
-        loader = batches(rows, task, schema, self.tokenizer, settings, scored=scored)
-        return evaluation.measure(self.network, loader, task, schema)
+        return batches(rows, task, schema, self.tokenizer, settings, self.kind, scored=scored)
+
+    def _measured(self, loader: BatchLoader) -> Any:
+        tokenizer = self.tokenizer
+        return evaluation.measure(self.network, loader, self.task, self.schema, tokenizer=tokenizer)
 
     def probabilities(self, texts: Sequence[Any]) -> Array:
         """Return float64 [texts, labels].
@@ -109,7 +118,8 @@ class Predictor:
         for row in rows:
             if not isinstance(row, Example):
                 raise DataError(row["error"])
-        found: Array = self._measured([row for row in rows if isinstance(row, Example)], False)
+        good = [row for row in rows if isinstance(row, Example)]
+        found: Array = self._measured(self._batches(good, scored=False))
         return found
 
     def score(self, rows: Sequence[Example]) -> tuple[Any, Any]:
@@ -123,8 +133,8 @@ class Predictor:
             for row, reason in problems:
                 if reason:
                     raise DataError(f"{row.id}: {reason}")
-        loader = batches(rows, self.task, self.schema, self.tokenizer, self.recipe.loader)
-        return loader.gold, evaluation.measure(self.network, loader, self.task, self.schema)
+        loader = self._batches(rows, scored=True)
+        return loader.gold, self._measured(loader)
 
 
 def _only_answering(path: Path, overrides: Sequence[str]) -> None:
@@ -150,7 +160,7 @@ def _read(row: Any, shape: type[Example]) -> Example | dict[str, Any]:
     if isinstance(row, Mapping):
         values = [row.get(name) for name in names]
     else:
-        values = [*row] if isinstance(row, tuple | list) else [row]
+        values = [*row] if isinstance(row, tuple | list) and len(names) > 1 else [row]
     if len(values) != len(names):
         return {"error": f"a row needs {len(names)} texts ({', '.join(names)})"}
     for name, value in zip(names, values, strict=True):

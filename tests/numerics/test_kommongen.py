@@ -19,8 +19,8 @@ import pytest
 
 from mulgil.flow import Written
 from mulgil.metrics.bleu import Bleu
-from mulgil.metrics.rouge import Rouge
-from mulgil.metrics.rouge_character import RougeCharacter
+from mulgil.metrics.rouge_l import Rouge
+from mulgil.metrics.rouge_l_character import RougeCharacter
 
 SYSTEMS = {  # n-gram precision 3 and 4, ROUGE-2, ROUGE-L, in percent
     "kogpt2": (27.31, 17.78, 34.78, 53.02),

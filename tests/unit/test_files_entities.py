@@ -205,8 +205,9 @@ def test_tagged_characters(tmp_path):
 
 
 def test_tags_parted_by_something_else(tmp_path):
-    parts = read(tmp_path / "a.txt", "서울 B-곳\n밤 O\n", delimiter=" ")
-    assert parts.rows["all"] == [EntitiesExample("a.txt:1", "서울 밤", (Span(0, 2, "곳"),))]
+    """By spaces, "# O" is a token and its tag, not a comment."""
+    parts = read(tmp_path / "a.txt", "서울 B-곳\n# O\n", delimiter=" ")
+    assert parts.rows["all"] == [EntitiesExample("a.txt:1", "서울 #", (Span(0, 2, "곳"),))]
 
 
 @pytest.mark.parametrize(

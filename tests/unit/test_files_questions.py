@@ -135,6 +135,16 @@ def test_tables(tmp_path):
     assert parts.rows["all"][0].answers == (Span(4, 6),)
 
 
+def test_each_file_may_have_starts(tmp_path):
+    """A start that only the second file has is not passed over."""
+    train, test = tmp_path / "a.jsonl", tmp_path / "b.csv"
+    train.write_text(lines(row([])), encoding="utf-8")
+    test.write_text("question,context,answers,answer_start\n?,가가,가,1\n", encoding="utf-8")
+    files = Files(Files.Settings(train=str(train), test=str(test)))
+    files.asked = "question"
+    assert files.read({}).rows["test"][0].answers == (Span(1, 2),)
+
+
 def test_starts_in_a_column_of_their_own(tmp_path):
     """They are used or refused, never passed over."""
     apart = {"question": "누가?", "context": CONTEXT}

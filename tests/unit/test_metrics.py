@@ -7,7 +7,19 @@ import warnings
 
 import numpy as np
 import pytest
-from judged_rows import ALL, KINDS, RATINGS, READ, Maker, cases, entities, ratings, several, single
+from judged_rows import (
+    ALL,
+    CASES,
+    KINDS,
+    RATINGS,
+    READ,
+    Maker,
+    cases,
+    entities,
+    ratings,
+    several,
+    single,
+)
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -146,7 +158,7 @@ def test_ratings_agree_with_scipy() -> None:
     assert not Rmse.higher_is_better
 
 
-@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
 @pytest.mark.parametrize("shift", [0.0, 1e6])
 def test_a_correlation_knows_no_unit(scale: float, shift: float) -> None:
     """EV-04: sums of squares neither overflow nor drown what is small in what is large."""
@@ -154,6 +166,17 @@ def test_a_correlation_knows_no_unit(scale: float, shift: float) -> None:
     moved = Rated((scored.gold + shift) * scale, (scored.predicted - shift) * scale)
     for metric in (Pearson, Spearman):
         assert value(metric, moved) == pytest.approx(value(metric, scored), abs=1e-8)
+
+
+def test_a_resample_with_a_constant_column_has_no_correlation() -> None:
+    """EV-04: its sums are those of a constant but for rounding, in either column."""
+    draw = np.random.default_rng(4)
+    for constant in draw.random(CASES):
+        gold = np.array([constant] * 7 + [2.0] * 9 + [9.0])
+        predicted = draw.random(17)
+        for scored in (Rated(gold, predicted), Rated(predicted, gold)):
+            drawn = Pearson().rows(scored)[:7]
+            assert Pearson().figures(drawn.sum(0), 7) == {"pearson": 0.0}
 
 
 @pytest.mark.parametrize("metric", RATINGS)

@@ -14,8 +14,9 @@ from mulgil.errors import ModelError, SettingError
 
 SNAPSHOT = {
     "datasets": [
-        *("corpus", "files", "klue-ner", "klue-nli", "klue-sts", "kornli", "korquad", "korsts"),
-        *("nsmc", "paws-x-ko", "petitions", "question-pair", "sample", "xquad-en"),
+        *("chatbot", "corpus", "files", "klue-ner", "klue-nli", "klue-sts", "kommongen", "kornli"),
+        *("korquad", "korsts", "nsmc", "parallel", "paws-x-ko", "petition-titles", "petitions"),
+        *("question-pair", "sae4k", "sample", "xquad-en"),
     ],
     "models": ["decoder", "encoder", "tfidf"],
     "tokenizers": ["jamo", "morpheme", "subword", "syllable", "words"],
@@ -94,7 +95,7 @@ def test_helpers_of_a_wing_are_no_plug_ins() -> None:
         ("tasks", "clasification", 'unknown task "clasification"; did you mean "classification"?'),
         ("methods", "linear_probe", 'did you mean "linear-probe"?'),
         ("methods", "Full", 'did you mean "full"?'),
-        ("datasets", "zzz", 'unknown dataset "zzz"; known: corpus, files, klue-ner, klue-nli, '),
+        ("datasets", "zzz", 'unknown dataset "zzz"; known: chatbot, corpus, files, klue-ner, '),
         ("metrics", "f1_macro", 'unknown metric "f1_macro"; '),
     ],
 )

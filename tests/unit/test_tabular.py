@@ -347,7 +347,8 @@ CELL = st.text(alphabet='가a1 ,"\n\r;', min_size=1, max_size=8).filter(
 def test_what_is_written_is_read_back(tmp_path_factory, rows, form):
     """G20: the same rows, in the same order."""
     made = [
-        Row(f"a:{at}", {"text": text, "메모": memo}, (text,)) for at, (text, memo) in enumerate(rows)
+        Row(f"a:{at}", {"text": text, "메모": memo}, (text,))
+        for at, (text, memo) in enumerate(rows)
     ]
     path = tmp_path_factory.getbasetemp() / f"back.{form}"
     with path.open("w", encoding="utf-8", newline="") as stream:

@@ -23,11 +23,11 @@ from mulgil.metrics.bleu import Bleu
 from mulgil.metrics.chrf import Chrf
 from mulgil.metrics.distinct import Distinct
 from mulgil.metrics.exact_match import ExactMatch
-from mulgil.metrics.korquad import Korquad
-from mulgil.metrics.rouge import Rouge
-from mulgil.metrics.rouge_character import RougeCharacter
-from mulgil.metrics.rouge_morpheme import RougeMorpheme
-from mulgil.metrics.squad import Squad
+from mulgil.metrics.korquad_f1 import Korquad
+from mulgil.metrics.rouge_l import Rouge
+from mulgil.metrics.rouge_l_character import RougeCharacter
+from mulgil.metrics.rouge_l_morpheme import RougeMorpheme
+from mulgil.metrics.squad_f1 import Squad
 from mulgil.objectives import Metric, RowMetric
 
 ROUGES: list[type[RowMetric]] = [Rouge, RougeCharacter, RougeMorpheme]
@@ -48,7 +48,7 @@ HEADLINES = {
     RougeCharacter: ["rouge-l-character", "rouge-1-character", "rouge-2-character"],
     RougeMorpheme: ["rouge-l-morpheme", "rouge-1-morpheme", "rouge-2-morpheme"],
     Bleu: ["bleu", "bleu-character"],
-    Chrf: ["chrf++"],
+    Chrf: ["chrf"],
     Distinct: ["distinct-1", "distinct-2", "distinct-1-character", "distinct-2-character"],
 }
 
@@ -333,7 +333,7 @@ def test_sums_of_rows_agree_with_sacrebleus_public_door() -> None:
     public = {
         "bleu": BLEU(),
         "bleu-character": BLEU(tokenize="char"),
-        "chrf++": CHRF(word_order=2),
+        "chrf": CHRF(word_order=2),
     }
     found = figures(Bleu, scored) | figures(Chrf, scored)
     for name, scorer in public.items():

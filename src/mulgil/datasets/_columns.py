@@ -58,13 +58,19 @@ def missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def settled(records: Records, wanted: Chosen) -> Chosen:
+def settled(records: Records, shape: type[Example], wanted: Chosen) -> Chosen:
     """Return the columns of another file for the fields that a first file settled.
+
+    What may be there or not is looked for in each file.
 
     Raises:
         DataError: one is not there.
     """
-    return {field: _find(records, field, column, ()) for field, column in wanted.items()}
+    also = ALSO.get(shape, {})
+    return {
+        field: _find(records, field, column, also.get(field, ()))
+        for field, column in wanted.items()
+    }
 
 
 def choose(

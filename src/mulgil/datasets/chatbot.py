@@ -1,7 +1,7 @@
 """Chatbot data: 11,823 short Korean remarks, each with a kind answer, to be written.
 
 Chosen: question to answer; the third column (daily life, parting or love) is left out. A question
-may come with several answers (11,663 are different), and equal questions stay on one side of a
+may come with several answers (11,661 are different), and equal questions stay on one side of a
 cut. One row answers with its own question and is rejected. There is no official split, so all
 rows are one part, "all".
 

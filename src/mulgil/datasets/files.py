@@ -88,7 +88,7 @@ class Files(Dataset):
             name = path.name if names[path.name] == 1 else f"{part}/{path.name}"
             records = self._open(path, shape)
             if chosen:  # what one file settled holds in the others too
-                chosen = settled(records, chosen | named)
+                chosen = settled(records, shape, chosen | named)
             else:
                 chosen = choose(records, shape, named, self.settings.header, parts.notes)
             parts.notes += reader.look(records, chosen)

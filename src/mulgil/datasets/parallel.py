@@ -4,12 +4,12 @@ Chosen: a corpus is cut by a hash of its English side, so that either direction 
 Python's documentation is cut by whole documents, because its pages repeat themselves. A row whose
 English or Korean also stands in the validation or the test part is rejected from what is learnt,
 and so is one of the validation part that stands in the test. The default test, 2,000 rows of news,
-is of another world than the manuals and short sentences that are learnt from: it is the honest
-figure. `test = "held-out"` tests on more of the same and is much higher.
+is of another world than the manuals and short sentences that are learnt from; `test = "held-out"`
+tests on more of the same, and a figure on it says nothing about other texts.
 
-What costs: the parts of documents are a few rows off their share, less than 1 % of the rows
-is lost, and reST markup (`:func:`, ``code``) stays in the documentation. Two corpora cannot be downloaded
-unpacked; see `_parallel`.
+What costs: parts of whole documents are off their share by some rows, less than 1 % of the rows is
+lost, and reST markup stays in the documentation. Two corpora cannot be downloaded unpacked; see
+`_parallel`.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def load(metric: str) -> Any:
     except ImportError as error:
         raise ModelError(
             f'metric "{metric}" needs sacrebleu; pip install "mulgil[writing]", or take the metric'
-            ' "rouge"'
+            ' "rouge-l"'
         ) from error
     return metrics
 

@@ -17,7 +17,7 @@ _WIDTH = 24  # written, right and matching runs of 1 to 6 characters, then of 1 
 
 
 class Chrf(RowMetric):
-    """`chrf++`: chrF with words.
+    """`chrf`: chrF++, chrF with words.
 
     Raises:
         ModelError: sacrebleu is not installed.
@@ -30,4 +30,4 @@ class Chrf(RowMetric):
         return _sacrebleu.counts(self._scorer, scored, _WIDTH)
 
     def figures(self, total: Array, count: int) -> dict[str, float]:
-        return {"chrf++": _sacrebleu.figure(self._scorer, total)}
+        return {"chrf": _sacrebleu.figure(self._scorer, total)}

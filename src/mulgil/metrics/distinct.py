@@ -21,6 +21,8 @@ from mulgil.objectives import Metric
 class Distinct(Metric):
     """`distinct-1` and `distinct-2` over eojeol, then over characters."""
 
+    single = False
+
     def compute(self, scored: Written) -> dict[str, float]:
         texts = Counter(scored.predicted)  # a text that was drawn again adds nothing new
         words = {text: hangul.normalise(text).split() for text in texts}

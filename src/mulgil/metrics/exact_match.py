@@ -2,7 +2,7 @@
 
 Texts are compared in NFC, runs of white space as one, none at the ends; case and punctuation
 count. Where no answer is right, only silence is. 0 to 1. For answers to questions, whose
-punctuation should not count, take `korquad` or `squad`.
+punctuation should not count, take `korquad-f1` or `squad-f1`.
 """
 
 from __future__ import annotations

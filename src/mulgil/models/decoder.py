@@ -28,7 +28,7 @@ class Decoder(Model):
 
     Settings: ClassVar[type[settings.Settings]] = SizedSettings
     kind: ClassVar[Kind] = "decoder"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"score", "generate"})
+    skills: ClassVar[frozenset[Skill]] = frozenset({"score", "write"})
     tokenizer: ClassVar[str] = "subword"
 
     def __init__(self, settings: Any) -> None:

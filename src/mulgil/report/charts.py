@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 Point = tuple[float, float]
 
-WIDTH, HEIGHT = 420, 250
+WIDTH, HEIGHT, TALL = 420, 250, 400
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 36
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MOST_POINTS = 400
@@ -59,8 +59,8 @@ class Bin:
 class _Canvas:
     """A drawing with a scale: data in, SVG coordinates out."""
 
-    def __init__(self, x: Point, y: Point, label: str) -> None:
-        self.x, self.y, self.label = x, y, label
+    def __init__(self, x: Point, y: Point, label: str, height: int = HEIGHT) -> None:
+        self.x, self.y, self.label, self.height = x, y, label, height
         self.parts: list[str] = []
 
     def at(self, x: float, y: float) -> Point:
@@ -69,7 +69,7 @@ class _Canvas:
         up = (y - y0) / ((y1 - y0) or 1)
         return (
             LEFT + across * (WIDTH - LEFT - RIGHT),
-            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
+            self.height - BOTTOM - up * (self.height - TOP - BOTTOM),
         )
 
     def line(self, kind: str, points: Sequence[Point]) -> None:
@@ -93,19 +93,36 @@ class _Canvas:
             "</text>"
         )
 
-    def axes(self, across: Sequence[float], up: Sequence[float], name: str, shares: str) -> None:
-        """Draw grid lines with their figures; `shares` names the axes that are percentages."""
+    def axes(
+        self,
+        across: Sequence[float],
+        up: Sequence[float],
+        name: str,
+        shares: str,
+        side: str = "",
+    ) -> None:
+        """Draw grid lines with their figures.
+
+        Args:
+            across: where lines cross the axis below.
+            up: where they cross the axis at the side.
+            name: of the axis below.
+            shares: names the axes that are percentages.
+            side: name of the axis at the side.
+        """
         for y, figure in zip(up, labels(up, "y" in shares), strict=True):
             self.line("grid", [(self.x[0], y), (self.x[1], y)])
             self.text("tick", LEFT - 8, self.at(0, y)[1] + 4, figure, "end")
         for x, figure in zip(across, labels(across, "x" in shares), strict=True):
-            self.text("tick", self.at(x, 0)[0], HEIGHT - BOTTOM + 17, figure)
-        self.text("axis", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 3, name)
+            self.text("tick", self.at(x, 0)[0], self.height - BOTTOM + 17, figure)
+        self.text("axis", (LEFT + WIDTH - RIGHT) / 2, self.height - 3, name)
+        if side:
+            self.text("axis", LEFT + 6, TOP + 12, f"↑ {side}", "start")
 
     def drawn(self) -> Markup:
         # Every part was built here from numbers, fixed words and escaped text.
         return Markup(
-            f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {self.height}" role="img"'
             f' aria-label="{escape(self.label)}">{"".join(self.parts)}</svg>'
         )
 
@@ -181,13 +198,35 @@ def histogram(counts: Sequence[int], across: Point, middle: float, name: str) ->
     """
     up = ticks(0, max(4, *counts))
     marks = ticks(*across, about=6)
-    canvas = _Canvas(across, (0, up[-1]), f"Number of texts over {name}")
+    canvas = _Canvas(across, (0, up[-1]), f"How many over {name}")
     canvas.axes([x for x in marks if across[0] <= x <= across[1]], up, name, shares="")
     width = (across[1] - across[0]) / len(counts)
     for i, count in enumerate(counts):
         left = across[0] + i * width
         canvas.bar("right", (left, left + width), (0, count))
     canvas.line("middle", [(middle, 0), (middle, up[-1])])
+    return canvas.drawn()
+
+
+def scatter(points: Sequence[Point], name: str, other: str) -> Markup | None:
+    """Draw a dot a row, both axes on one scale; None when there is no finite point.
+
+    Args:
+        points: (x, y) of each row; dots are see-through, so that a crowd looks dark.
+        name: of the axis across.
+        other: of the axis upwards.
+    """
+    shown = finite(points)
+    if not shown:
+        return None
+    both = [value for point in shown for value in point]
+    marks = ticks(min(both), max(both), about=5)
+    ends = (marks[0], marks[-1])
+    canvas = _Canvas(ends, ends, f"{other} over {name}, a dot a row", TALL)
+    canvas.axes(marks, marks, name, shares="", side=other)
+    canvas.line("ideal", [(ends[0], ends[0]), (ends[1], ends[1])])
+    for point in shown:
+        canvas.dot("point", point, 2.6)
     return canvas.drawn()
 
 

@@ -88,6 +88,7 @@ STYLES: dict[str, Callable[[float], str]] = {
     "percent": lambda v: f"{v:.1%}",
     "bare": lambda v: f"{100 * v:.1f}",
     "score": lambda v: f"{v:.3f}" if abs(v) < 100 else f"{v:,.1f}",
+    "signed": lambda v: f"{v:+.2f}" if abs(v) < 100 else f"{v:+,.0f}",
     "digits": lambda v: f"{v:,.{min(max(3 - _tens(v), 0), 3)}f}",
     "short": lambda v: f"{v:,.0f}" if abs(v) >= 100 else f"{v:.3g}",
     "big": lambda v: f"{v / 1e6:,.1f} M" if abs(v) >= 1e6 else f"{v:,.0f}",

@@ -6,22 +6,15 @@ rows take 0.4 s and no memory worth naming.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterator
 from typing import Any
 
 from markupsafe import Markup
 
-from mulgil.metrics.ece import BINS
-from mulgil.report import charts
-from mulgil.report.charts import Bin
-from mulgil.report.figures import ANSWERS, RESULT, SLACK, Figures, Row, worked_out
-
-WIDEST = 20
-"""Labels up to which the confusion matrix is drawn whole; with more, the commonest confusions."""
-WORST = 20
-"""Mistakes that are kept."""
+from mulgil.report import gather, tables
+from mulgil.report.figures import ANSWERS, RESULT, Figures, Row, worked_out
+from mulgil.report.gather import Confidence, Foremost
 
 
 class Answers:
@@ -29,49 +22,35 @@ class Answers:
 
     Attributes:
         rows: rows read.
-        bins: answers by confidence, as the metric `ece` bins them.
-        worst: (confidence, -line, row, label) of the surest mistakes, the surest first.
+        confidence: answers by how sure they were.
+        worst: (confidence, line, (row, label)) of the surest mistakes, the surest first.
     """
 
     def __init__(self, rows: Iterator[tuple[int, Row]], faults: list[str]) -> None:
         self.rows = odd = 0
-        self.bins = [Bin() for _ in range(BINS)]
-        self.worst: list[tuple[float, int, Row, str]] = []
+        self.confidence = Confidence()
+        worst: Foremost[tuple[Row, str]] = Foremost()
         for number, row in rows:
             try:
                 judged = _judged(row)
-            except (AttributeError, KeyError, TypeError, ValueError):
+            except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
                 odd += 1
                 continue
             self.rows += 1
-            self._count(number, row, judged)
-        self.worst.sort(key=lambda item: item[:2], reverse=True)
+            for _, sure, right in judged:
+                self.confidence.add(sure, right)
+            wrong = [(sure, label) for label, sure, right in judged if not right]
+            if wrong:
+                sure, label = max(wrong)
+                worst.add(sure, number, lambda row=row, label=label: (row, label))
+        self.worst = worst.sorted()
         if odd:
-            faults.append(f"predictions.jsonl: {odd:,} rows lack an answer and were left out.")
-
-    def _count(self, number: int, row: Row, judged: list[tuple[str, float, bool]]) -> None:
-        for _, sure, right in judged:
-            held = self.bins[min(max(int(sure * BINS), 0), BINS - 1)]
-            held.rows += 1
-            held.right += right
-            held.confidence += sure
-        wrong = [(sure, label) for label, sure, right in judged if not right]
-        if wrong:
-            sure, label = max(wrong)
-            # The line number is unique, so rows are never compared.
-            keep = heapq.heappush if len(self.worst) < WORST else heapq.heappushpop
-            keep(self.worst, (sure, -number, row, label))
+            faults.append(f"{ANSWERS}: {odd:,} rows lack an answer and were left out.")
 
     @property
     def quoted(self) -> dict[int, Row]:
         """`{line: row}` of the mistakes that are shown."""
-        return {-line: row for _, line, row, _ in self.worst}
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error of these answers."""
-        whole = sum(b.rows for b in self.bins)
-        return sum(abs(b.right - b.confidence) for b in self.bins) / whole if whole else 0.0
+        return {line: row for _, line, (row, _) in self.worst}
 
 
 def _judged(row: Row) -> list[tuple[str, float, bool]]:
@@ -88,39 +67,22 @@ def _judged(row: Row) -> list[tuple[str, float, bool]]:
     return judged
 
 
-NONE: dict[str, Any] = {
-    "labels": [],
-    "commonest": None,
-    "by_label": False,
-    "answers": None,
-    "mistakes": [],
-}
-"""What the template draws of labels where there are none."""
-
-
 def view(fig: Figures, answers: Answers, labels: list[str]) -> dict[str, Any]:
     """Return what the template draws of labels and answers."""
     return {
         "labels": labels,
         "commonest": _commonest(fig, labels),
-        "by_label": bool(fig.get(RESULT, "metrics", "per-class")),
-        "interval": _interval,
+        "by_kind": tables.by_kind(fig, "per-class", labels),
         "confusion": _confusion(fig, labels),
-        "answers": answers,
+        "confidence": answers.confidence if answers.rows else None,
         "mistakes": [_mistake(fig, *item) for item in answers.worst],
     }
 
 
 def disagreements(fig: Figures, answers: Answers) -> list[str]:
     """Say where predictions.jsonl and result.json cannot be of the same run."""
-    rows, ece = fig.number(RESULT, "n"), fig.number(RESULT, "metrics", "ece", "ece", "value")
-    if not answers.rows or rows is None:
-        return []
-    if answers.rows != rows:
-        return [f"{ANSWERS} has {answers.rows:,} rows, but {RESULT} speaks of {rows:,}."]
-    if ece is not None and abs(ece - answers.ece) > SLACK:
-        return [f"{ANSWERS} gives a calibration error of {answers.ece:.3f}, {RESULT} {ece:.3f}."]
-    return []
+    found = {"ece": ("a calibration error", answers.confidence.ece)}
+    return gather.disagreements(fig, answers.rows, found)
 
 
 def _commonest(fig: Figures, labels: list[str]) -> tuple[str, Markup] | None:
@@ -133,53 +95,34 @@ def _commonest(fig: Figures, labels: list[str]) -> tuple[str, Markup] | None:
     return label, worked_out(rows[label] / sum(rows.values()), "percent", "commonest")
 
 
-def _interval(fig: Figures, name: str) -> Markup:
-    """Return the drawn interval of a label's figure, or nothing when it has none."""
-    ends = [
-        fig.number(RESULT, "metrics", "per-class", name, end) for end in ("value", "low", "high")
-    ]
-    known = [end for end in ends if end is not None and math.isfinite(end)]
-    return charts.interval(*known) if len(known) == 3 else Markup("")
-
-
 def _confusion(fig: Figures, labels: list[str]) -> Row | None:
-    """Return the matrix (rows are gold), or the commonest confusions when it would be too wide."""
+    """Return the confusion matrix of a run whose rows have one label each."""
     table = (RESULT, "metrics", "confusion")
     if not fig.keys(*table) or fig.get(RESULT, "multi_label") or len(labels) < 2:
         return None
-    rows = []
-    for gold in labels:
-        counts = [fig.number(*table, f"{gold}→{said}", "value") or 0 for said in labels]
-        whole = sum(counts) or 1
-        rows.append(
-            [
-                {"gold": gold, "said": said, "count": count, "share": count / whole}
-                for said, count in zip(labels, counts, strict=True)
-            ]
-        )
-    pairs: list[Row] = []
-    if len(labels) > WIDEST:
-        wrong = (c for row in rows for c in row if c["gold"] != c["said"] and c["count"])
-        pairs, rows = heapq.nlargest(WIDEST, wrong, key=lambda cell: cell["count"]), []
-    for cell in [*pairs, *(cell for row in rows for cell in row)]:
-        cell["figure"] = fig("count", *table, f"{cell['gold']}→{cell['said']}", "value")
-    return {"rows": rows, "pairs": pairs}
+
+    def place(i: int, j: int) -> tuple[str, ...]:
+        return (*table, f"{labels[i]}→{labels[j]}", "value")
+
+    places = range(len(labels))
+    counts = [[fig.number(*place(i, j)) or 0 for j in places] for i in places]
+    return tables.matrix(labels, labels, counts, lambda i, j: fig("count", *place(i, j)))
 
 
-def _mistake(fig: Figures, sure: float, line: int, row: Row, label: str) -> Row:
-    """Return what is shown of a mistake; `line` is negative, as `Answers.worst` sorts by it."""
-    kept = ("id", "gold", "predicted", "probabilities")
+def _mistake(fig: Figures, sure: float, line: int, held: tuple[Row, str]) -> Row:
+    """Return what is shown of a mistake: the row, and which label was wrong."""
+    row, label = held
     gold, said = (
         [str(v) for v in value] if isinstance(value, list) else [str(value)]
         for value in (row["gold"], row["predicted"])
     )
     return {
-        "id": str(row.get("id", -line)),
-        "texts": [(k, v) for k, v in row.items() if isinstance(v, str) and k not in kept],
-        "sure": worked_out(sure, "percent", f"confidence of line {-line}"),
+        "id": str(row.get("id", line)),
+        "texts": gather.texts(row),
+        "sure": worked_out(sure, "percent", f"confidence of line {line}"),
         "label": label,
         "many": not isinstance(row["predicted"], str),
         "gold": gold,
         "said": said,
-        "chance": lambda name: fig("percent", ANSWERS, -line, "probabilities", name),
+        "chance": lambda name: fig("percent", ANSWERS, line, "probabilities", name),
     }

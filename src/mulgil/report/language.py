@@ -9,7 +9,6 @@ of the hardest and the easiest, because chance alone decides how hard those are.
 
 from __future__ import annotations
 
-import heapq
 import math
 import tomllib
 from array import array
@@ -17,8 +16,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mulgil.report import charts
-from mulgil.report.figures import ANSWERS, RESULT, SLACK, Figures, Row, worked_out
+from mulgil.report import charts, gather
+from mulgil.report.figures import ANSWERS, Figures, Row, worked_out
+from mulgil.report.gather import Foremost
 
 LISTED = 8
 """Hardest texts that are shown, and as many easiest ones."""
@@ -31,9 +31,6 @@ BARS = 32
 FAR = 0.99
 """Share of the texts that the histogram's scale reaches; the few beyond would flatten the rest."""
 QUANTILES = ((0.05, "5%"), (0.25, "25%"), (0.5, "half"), (0.75, "75%"), (0.95, "95%"))
-
-_Held = tuple[bool, float, int, Row]
-"""Whether enough tokens were asked for, the rank, the line (negative), the row."""
 
 
 class Texts:
@@ -53,8 +50,8 @@ class Texts:
         self.rows = odd = 0
         self.sums = [0.0, 0.0, 0.0, 0.0]
         self.values = array("d")
-        hardest: list[_Held] = []
-        easiest: list[_Held] = []
+        hardest: Foremost[Row] = Foremost(LISTED)
+        easiest: Foremost[Row] = Foremost(LISTED)
         for line, row in lines:
             measured = _measured(row)
             if measured is None:
@@ -67,9 +64,10 @@ class Texts:
                 continue
             self.values.append(value)
             for held, rank in ((hardest, value), (easiest, -value)):
-                _hold(held, (measured[1] >= ENOUGH, rank, -line), row)
-        self.hardest = [(-line, row, rank) for _, rank, line, row in sorted(hardest, reverse=True)]
-        self.easiest = [(-line, row, -rank) for _, rank, line, row in sorted(easiest, reverse=True)]
+                enough = measured[1] >= ENOUGH
+                held.add((enough, rank), line, lambda line=line, row=row: _beginning(line, row))
+        self.hardest = [(line, row, rank) for (_, rank), line, row in hardest.sorted()]
+        self.easiest = [(line, row, -rank) for (_, rank), line, row in easiest.sorted()]
         if odd:
             faults.append(f"{ANSWERS}: {odd:,} rows lack a figure and were left out.")
 
@@ -104,23 +102,12 @@ def _figure(measured: tuple[float, float, float, float], bits: bool) -> float | 
     return value if math.isfinite(value) else None
 
 
-def _hold(held: list[_Held], rank: tuple[bool, float, int], row: Row) -> None:
-    """Keep a text when it is among the first ones, and of its text the beginning only."""
-    if len(held) == LISTED and rank < held[0][:3]:
-        return
+def _beginning(line: int, row: Row) -> Row:
+    """Return what is kept of a row: its figures, and of its text the beginning only."""
     text = row.get("text")
     text = text if isinstance(text, str) else ""
     kept = {key: row[key] for key in ("nats", "tokens", "right", "bytes")}
-    kept |= {"id": str(row.get("id", -rank[2])), "text": text[:SHOWN], "length": len(text)}
-    keep = heapq.heappush if len(held) < LISTED else heapq.heappushpop
-    keep(held, (*rank, kept))  # the line is unique, so rows are never compared
-
-
-def is_language(result: Row, schema: Row) -> bool:
-    """Return whether a run is of a language task: of passages, measured by likelihoods."""
-    metrics = result.get("metrics")
-    measured = isinstance(metrics, dict) and "bits-per-byte" in metrics
-    return measured or schema.get("shape") == "passage"
+    return kept | {"id": str(row.get("id", line)), "text": text[:SHOWN], "length": len(text)}
 
 
 def task_name(result: Row, recipe: str) -> str:
@@ -150,22 +137,14 @@ def view(fig: Figures, texts: Texts, task: str) -> Row:
 
 def disagreements(fig: Figures, texts: Texts) -> list[str]:
     """Say where predictions.jsonl and result.json cannot be of the same run."""
-    rows = fig.number(RESULT, "n")
-    if not texts.rows or rows is None:
-        return []
-    if texts.rows != rows:
-        return [f"{ANSWERS} has {texts.rows:,} texts, but {RESULT} speaks of {rows:,}."]
     nats, tokens, right, size = texts.sums
     found = {
         "loss": ("a loss", nats, tokens),
         "bits-per-byte": ("bits a byte", nats / math.log(2), size),
         "token-accuracy": ("a token accuracy", right, tokens),
     }
-    for name, (title, part, whole) in found.items():
-        stored = fig.number(RESULT, "metrics", name, name, "value")
-        if stored is not None and whole and abs(part / whole - stored) > SLACK:
-            return [f"{ANSWERS} gives {title} of {part / whole:.3f}, {RESULT} {stored:.3f}."]
-    return []
+    shares = {name: (title, part / whole) for name, (title, part, whole) in found.items() if whole}
+    return gather.disagreements(fig, texts.rows, shares, "texts")
 
 
 def _spread(texts: Texts) -> Row:

@@ -3,7 +3,7 @@
 Chosen: a tagged sentence is the lines between two blank ones, a token and its tag each, and one bad
 line costs its sentence only; the columns have the names of the row's fields, so nothing is guessed.
 It costs that a nested JSON file is held in memory, and that a line that starts with "# " or "## "
-is always a comment.
+is a comment (not where spaces part token and tag: there it may be the token "#").
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _sentences(lines: FileLines, symbol: str) -> Iterator[Record]:
                 yield Record(start, fields, fault)
             start, size, fault, cells = 0, 0, "", []
             continue
-        if not reason and _COMMENT.match(body):
+        if not reason and symbol != " " and _COMMENT.match(body):
             continue
         start, size = start or number, size + len(body)
         found = body.split(symbol)

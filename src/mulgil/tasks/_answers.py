@@ -2,7 +2,8 @@
 
 A span that starts at unit i and ends at unit j of a window has the score start_i + end_j less that
 of the window's first unit, "not here": the log-odds against that window. Over all windows the odds
-are made shares of one, each start judged by the window that owns it.
+are made shares of one. A span that two windows hold is judged by the one in which it stands farther
+from the edges, so that an answer is never lost because one window owns its start, another its end.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 
 from mulgil.flow import Array, Marked
 from mulgil.objectives import Window
-from mulgil.tasks import _spans
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,24 +45,40 @@ def odds(windows: Sequence[Window], longest: int) -> list[tuple[Array, Array]]:
     """Return for each window its units' characters [N] and log-odds of its spans.
 
     Args:
-        windows: of one text.
+        windows: of one text, in their order.
         longest: units of an answer at most.
 
     Returns:
-        (characters, score [N, D] of the span from unit i to unit i + d, -inf where the window does
-        not own the start or the span would pass its end).
+        (characters, score [N, D] of the span from unit i to unit i + d, -inf where another window
+        judges it or it would pass the window's end).
     """
-    found = []
-    for (characters, scores), own in zip(windows, _spans.owned(windows), strict=True):
+    width = max(1, min(longest, max(len(characters) for characters, _ in windows) - 1))
+    last = len(windows) - 1
+    found: list[tuple[Array, Array]] = []
+    rooms: list[Array] = []
+    for number, (characters, scores) in enumerate(windows):
         chances = scores[1:].astype(np.float64) - scores[:1]  # [N, 2]
-        count = len(chances)
-        width = min(longest, count)
-        ends = np.full(count + width, -np.inf)
-        ends[:count] = chances[:, 1]
-        grid = np.lib.stride_tricks.sliding_window_view(ends, width)[:count] if width else ends[:0]
-        table = chances[:, :1] + grid.reshape(count, width)
-        table[~own[1:]] = -np.inf
-        found.append((characters[1:], table))
+        places = np.arange(float(len(chances)))
+        left = places if number else np.full(len(places), np.inf)
+        right = places[::-1] if number < last else np.full(len(places), np.inf)
+        found.append((characters[1:], chances[:, :1] + _ahead(chances[:, 1], width)))
+        rooms.append(np.minimum(left[:, None], _ahead(right, width)))
+    for number in range(last):  # no span is in more than two windows
+        (own, here), (others, there) = found[number : number + 2]
+        if len(others):
+            first = int(np.searchsorted(own, others[0]))
+            shared = len(own) - first
+            better = rooms[number][first:] < rooms[number + 1][:shared]
+            here[first:][better] = -np.inf
+            there[:shared][~better] = -np.inf
+    return found
+
+
+def _ahead(values: Array, width: int) -> Array:
+    """Return [N, width] the values [N] from each place on, -inf past their end."""
+    padded = np.full(len(values) + width, -np.inf)
+    padded[: len(values)] = values
+    found: Array = np.lib.stride_tricks.sliding_window_view(padded, width)[: len(values)]
     return found
 
 

@@ -34,12 +34,21 @@ class LabelSettings(settings.Settings):
     @pydantic.field_validator("labels")
     @classmethod
     def _distinct(cls, names: list[str] | None) -> list[str] | None:
-        if names is None:
-            return None
-        clean = [unicodedata.normalize("NFC", name.strip()) for name in names]
-        if not clean or not all(clean) or len(set(clean)) < len(clean):
-            raise ValueError("must name each label once, and at least one")
-        return clean
+        return distinct(names)
+
+
+def distinct(names: list[str] | None) -> list[str] | None:
+    """Return names of labels in NFC, without white space around them; None stays None.
+
+    Raises:
+        ValueError: there is none, or one is empty or comes twice.
+    """
+    if names is None:
+        return None
+    clean = [unicodedata.normalize("NFC", name.strip()) for name in names]
+    if not clean or not all(clean) or len(set(clean)) < len(clean):
+        raise ValueError("must name each label once, and at least one")
+    return clean
 
 
 class _LabelledTask(LabelTask):

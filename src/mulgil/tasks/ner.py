@@ -23,6 +23,7 @@ from mulgil.examples import EntitiesExample, Example, Span
 from mulgil.flow import UNASKED, Array, Asker, Head, Judged, Located, Marked, Schema, Skill, Tagged
 from mulgil.objectives import SpanTask, Window
 from mulgil.tasks import _chain, _spans
+from mulgil.tasks._labelled import distinct
 
 
 class NerSettings(settings.Settings):
@@ -32,6 +33,11 @@ class NerSettings(settings.Settings):
     """Kinds of entities in the order wanted; by default those of the training rows, sorted."""
     stride: int = pydantic.Field(_spans.STRIDE, ge=0, le=4096)
     """Tokens that two windows of a long text share; half of a window at most."""
+
+    @pydantic.field_validator("labels")
+    @classmethod
+    def _distinct(cls, names: list[str] | None) -> list[str] | None:
+        return distinct(names)
 
 
 class Ner(SpanTask):

@@ -44,7 +44,7 @@ class Qa(SpanTask):
     Settings: ClassVar[type[settings.Settings]] = QaSettings
     shape: ClassVar[str] = "question"
     needs: ClassVar[frozenset[Skill]] = frozenset({"tokens", "pair"})
-    metrics: ClassVar[tuple[str, ...]] = ("korquad", "squad")
+    metrics: ClassVar[tuple[str, ...]] = ("korquad-f1", "squad-f1", "exact-match")
 
     settings: QaSettings
 

@@ -1,7 +1,8 @@
 """Windows of texts whose characters are scored: which token and which place in it stands for each.
 
 Chosen: every character that is no white space has a unit, whatever the vocabulary makes of it: one
-that a normaliser drops goes with the token before it, one that is spelt in several tokens with the
+that a normaliser drops goes with the token before it (at the very beginning with the special one),
+one that is spelt in several tokens with the
 first of them. So a span of characters always comes back exactly, although Korean pieces run over
 the end of a word's stem. A long text is cut into windows that share `stride` tokens; a question
 before it is whole in each of them, but for one that would take more than half of the room. It costs
@@ -10,6 +11,7 @@ before it is whole in each of them, but for one that would take more than half o
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from typing import Literal
 
@@ -107,7 +109,7 @@ def located(
     free = max_length - made.size
     if free < 2:
         raise ModelError(
-            f"tokenizer.max_length is {max_length}, but special tokens take {made.size} of it"
+            f"tokenizer.max_length is {max_length}, but a window needs {made.size + 2} or more"
         )
     rows, owners, cut, lost, own = [], [], 0, 0, 0
     for owner, (text, found) in enumerate(zip(texts, pieces, strict=True)):
@@ -116,11 +118,11 @@ def located(
             asked, cut = asked[: free // 2], cut + 1
         room = free - len(asked or ())
         before = len(made.slots[0]) + (0 if asked is None else len(asked) + len(made.slots[1]))
+        units = _units(text, found)
         for start in _starts(len(found), room, min(stride, room // 2)):
-            part = found[start : start + room]
-            numbers = [number for number, _ in part]
+            numbers = [number for number, _ in found[start : start + room]]
             ids, kinds = made.row(numbers) if asked is None else made.row(asked, numbers)
-            rows.append((ids, kinds, [(0, 0, -1), *_units(text, part, before)]))
+            rows.append((ids, kinds, [(0, 0, -1), *_within(units, start, room, before)]))
             owners.append(owner)
         own += len(found)
         lost += sum(number == unknown for number, _ in found)
@@ -135,19 +137,30 @@ def _starts(tokens: int, room: int, stride: int) -> range | list[int]:
     return range(0, tokens - stride, room - stride)
 
 
-def _units(text: str, part: Pieces, before: int) -> list[tuple[int, int, int]]:
-    """Return (token, place in it, character) for the characters of a window's tokens."""
+def _units(text: str, pieces: Pieces) -> list[tuple[int, int, int]]:
+    """Return (token, place in it, character) for each character of a text; token -1 before all."""
+    spans = [(token, span) for token, (_, span) in enumerate(pieces) if span[0] < span[1]]
+    spans.insert(0, (-1, (0, 0)))
     units: list[tuple[int, int, int]] = []
-    spans = [(token, span) for token, (_, span) in enumerate(part, before) if span[0] < span[1]]
-    if not spans:
-        return units
-    reached = spans[0][1][0]
+    reached = 0
     for number, (token, (start, end)) in enumerate(spans):
         while start < end and text[start].isspace():
             start += 1
-        after = spans[number + 1][1][0] if number + 1 < len(spans) else end
+        after = spans[number + 1][1][0] if number + 1 < len(spans) else len(text)
         for character in range(max(start, reached), max(end, after)):
             if not text[character].isspace():
                 units.append((token, character - start, character))
         reached = max(reached, end, after)
     return units
+
+
+def _within(
+    units: Sequence[tuple[int, int, int]], start: int, room: int, before: int
+) -> list[tuple[int, int, int]]:
+    """Return the units of a window from token `start` on; `before` of it stand in front."""
+    first = bisect.bisect_left(units, start if start else -1, key=lambda unit: unit[0])
+    last = bisect.bisect_left(units, start + room, key=lambda unit: unit[0])
+    return [
+        (max(before + token - start, 0), place, character)
+        for token, place, character in units[first:last]
+    ]

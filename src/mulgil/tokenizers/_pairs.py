@@ -2,8 +2,8 @@
 
 Chosen: the places of the special tokens are read off the tokenizer's own template once, and rows
 are put together here, so that each of the two texts has been made safe by itself and a window of
-the second one is a matter of slicing. Where both do not fit, the longer one is cut first, as in
-BERT. It costs one trial encoding, and a template that depends on the text would not be noticed.
+the second one is a matter of slicing. Where both do not fit, the longer one is cut first, to the
+same tokens as transformers' "longest_first" does it. It costs one trial encoding, and a template that depends on the text would not be noticed.
 """
 
 from __future__ import annotations
@@ -107,8 +107,7 @@ def paired(
     kinds: list[int] = []
     starts, cut, lost, own = [0], 0, 0, 0
     for a, b in zip(first, second, strict=True):
-        left = min(len(a), max(room - len(b), room - room // 2))
-        right = min(len(b), room - left)
+        left, right = _fitted(len(a), len(b), room)
         cut += left < len(a) or right < len(b)
         lost += a[:left].count(unknown) + b[:right].count(unknown) if unknown is not None else 0
         own += left + right
@@ -119,3 +118,10 @@ def paired(
     told: Array | None = np.array(kinds, np.int8) if made.split else None
     share = lost / own if own else 0.0
     return Ragged(np.array(flat, np.int32), np.array(starts), pad, cut, share, told)
+
+
+def _fitted(first: int, second: int, room: int) -> tuple[int, int]:
+    """Return how much of two texts is kept; the longer one gets what the shorter one leaves."""
+    short = min(first, second, room // 2)
+    long = min(max(first, second), room - short)
+    return (short, long) if first <= second else (long, short)

@@ -29,8 +29,9 @@ from mulgil.errors import ModelError
 from mulgil.flow import Array, Frame, Text
 from mulgil.tokenizers import _folders, _learning, _marks
 from mulgil.tokenizers._located import Pieces, located
-from mulgil.tokenizers._pairs import paired, template
+from mulgil.tokenizers._pairs import Template, paired, template
 from mulgil.tokenizers._ragged import Ragged, Windows
+from mulgil.tokenizers._written import put_together
 
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 
@@ -195,6 +196,20 @@ class Subword(Contract):
         return located(
             questions, clean, pieces, made, self.max_length, stride, self.pad, self.unknown
         )
+
+    def written(
+        self, rows: Sequence[tuple[str, str | None]], prompt: tuple[str, str], two: bool, most: int
+    ) -> Encoded:
+        left, right = self.ends()
+        texts = [*prompt, *(text for text, _ in rows), *(target or "" for _, target in rows)]
+        with self._unlimited():
+            ids = self._whole([hangul.normalise(text) for text in texts])
+            frame = template(self.backend, 1) if two else Template(((left,), ()), ((0,), ()), (0,))
+        (before, after), read = ids[:2], ids[2 : 2 + len(rows)]
+        return put_together(
+            rows, (before, after), read, ids[2 + len(rows) :], frame, right,
+            two=two, most=most, max_length=self.max_length, pad=self.pad, unknown=self.unknown,
+        )  # fmt: skip
 
     @contextlib.contextmanager
     def _unlimited(self) -> Iterator[None]:

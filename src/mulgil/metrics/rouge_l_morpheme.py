@@ -40,7 +40,7 @@ def _kiwi() -> Any:
     except Exception as error:  # the library raises many kinds for a missing or damaged model
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f'metric "rouge-morpheme": kiwipiepy cannot be loaded: {reason}; install it again:'
+            f'metric "rouge-l-morpheme": kiwipiepy cannot be loaded: {reason}; install it again:'
             ' pip install --force-reinstall "mulgil[korean]"'
         ) from error
 
@@ -50,7 +50,7 @@ def _module() -> Any:
         import kiwipiepy
     except ImportError as error:
         raise ModelError(
-            'metric "rouge-morpheme" needs kiwipiepy; pip install "mulgil[korean]", or take the'
-            ' metric "rouge"'
+            'metric "rouge-l-morpheme" needs kiwipiepy; pip install "mulgil[korean]", or take the'
+            ' metric "rouge-l"'
         ) from error
     return kiwipiepy

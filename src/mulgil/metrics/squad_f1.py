@@ -5,7 +5,7 @@ evaluate-v1.1.py gives. Both texts are lower-cased, ASCII punctuation, then the 
 are taken away; words are what white space leaves. Of several right answers the best counts, for
 each figure by itself; where no answer is right, silence scores 1 and anything else 0. Figures run
 from 0 to 1, not to 100. Ours alone: texts are put in NFC first, which a text in NFC cannot notice.
-Korean answers want `korquad`: to a whole eojeol a wrong particle is a wrong word.
+Korean answers want `korquad-f1`: to a whole eojeol a wrong particle is a wrong word.
 """
 
 from __future__ import annotations

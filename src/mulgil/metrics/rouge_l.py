@@ -2,7 +2,7 @@
 
 The rules stand in `_rouge.py`; punctuation at the ends of an eojeol is taken away, "(학교)," is
 "학교". An eojeol is right or wrong as a whole: "학교에" and "학교는" share nothing, so figures are
-lower than over morphemes (`rouge-morpheme`) or characters (`rouge-character`).
+lower than over morphemes (`rouge-l-morpheme`) or characters (`rouge-l-character`).
 """
 
 from __future__ import annotations
