@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from mulgil.report.page import write_report
 
@@ -80,3 +82,51 @@ def check_closed(shown: Page) -> None:
                 assert re.fullmatch(r"[\-a-z:.;\d]+", value), value
             if key == "class":
                 assert re.fullmatch(r"[a-z0-9 \-]+", value), value
+
+
+def stored(run: Path, file: str) -> Any:
+    """Return what a file of the run holds; lines by their number."""
+    text = (run / file).read_text(encoding="utf-8")
+    if file.endswith(".jsonl"):
+        return {str(i): json.loads(line) for i, line in enumerate(text.splitlines())}
+    return json.loads(text)
+
+
+def at(run: Path, place: str, held: dict[str, Any]) -> float:
+    """Follow `file#/key/key` (JSON pointer) in the run's files; `held` keeps what was read."""
+    file, _, pointer = place.partition("#/")
+    if file not in held:
+        held[file] = stored(run, file)
+    value = held[file]
+    for key in pointer.split("/"):
+        value = value[key.replace("~1", "/").replace("~0", "~")]
+    return value
+
+
+def rounded(text: str) -> tuple[float, float]:
+    """Return the number that a figure shows and half of its last place."""
+    number = text.replace(",", "").removesuffix(" M").removesuffix(" s").removesuffix("%")
+    mantissa, _, power = number.partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    unit = 1e6 if text.endswith(" M") else 10 ** int(power or 0)
+    return float(number) * (1e6 if text.endswith(" M") else 1), 0.5000001 * unit * 10**-decimals
+
+
+def check_figures(run: Path) -> int:
+    """Check that each cited figure is that of the file, and shown rounded; return how many."""
+    cited = [(a, text) for a, text in page(run).figures if "data-at" in a]
+    held: dict[str, Any] = {}
+    for attributes, text in cited:
+        value = float(attributes["value"])
+        assert value == at(run, attributes["data-at"], held), attributes
+        if "min" in text:
+            minutes, seconds = re.findall(r"\d+", text)
+            assert 60 * int(minutes) + int(seconds) == int(value)
+            continue
+        shown, slack = rounded(text)
+        # A share may be shown as a percentage, with or without the sign.
+        fits = [abs(shown - value) <= slack, abs(shown - 100 * value) <= slack]
+        assert any(fits), (attributes, text)
+        if text.endswith("%"):
+            assert fits[1], (attributes, text)
+    return len(cited)

@@ -1,6 +1,9 @@
 """Make a bundled model of a finished pretraining run: float16 weights, tokenizer, model card.
 
-    python tools/bundle_model.py RUN NAME     writes src/mulgil/pretrained/NAME
+    python tools/bundle_model.py NAME RUN [RUN ...]     writes src/mulgil/pretrained/NAME
+
+Of several runs each one went on from the one before it; the last one's weights are bundled, with
+the recipe of the first, which says how large the model is.
 
 Chosen: float16, which halves the files and moves no weight by more than 0.05%; checksums beside
 them, which are checked at every opening. The card is a text with `$places` that are filled from
@@ -36,17 +39,18 @@ DROPOUT = {
 def main() -> None:
     """Make the bundle and say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
     parser.add_argument("name")
+    parser.add_argument("runs", type=Path, nargs="+")
     arguments = parser.parse_args()
-    source, target = arguments.run, TARGET / arguments.name
+    source, target = arguments.runs[-1], TARGET / arguments.name
     verify_folder(source / "model")
     card = string.Template((CARDS / f"{arguments.name}.md").read_text(encoding="utf-8"))
-    text = card.substitute(facts(source))
+    text = card.substitute(facts(arguments.runs))
     target.mkdir(parents=True, exist_ok=True)
     commit_folder(target / "model", lambda folder: fill(folder, source / "model"))
-    for name in ("recipe.toml", "schema.json", "result.json"):
-        (target / name).write_bytes((source / name).read_bytes())
+    for name, run in (("recipe.toml", arguments.runs[0]), ("schema.json", source)):
+        (target / name).write_bytes((run / name).read_bytes())
+    write(target / "result.json", told(arguments.runs))
     (target / "README.md").write_text(text, encoding="utf-8")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     if size > LIMIT:
@@ -80,13 +84,35 @@ def write(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def facts(run: Path) -> dict[str, str]:
+def told(runs: list[Path]) -> dict[str, Any]:
+    """Return the last run's result, with the work of all of them."""
+    found = [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in runs]
+    result: dict[str, Any] = found[-1] | {"name": found[0]["name"], "pretrained": None}
+    for key in ("steps", "epochs", "seconds"):
+        result["training"][key] = sum(one["training"][key] for one in found)
+    return result
+
+
+def looks(runs: list[Path]) -> list[dict[str, Any]]:
+    """Return the looks at the validation texts, steps and epochs counted through all runs."""
+    found, steps, epochs = [], 0, 0.0
+    for run in runs:
+        lines = (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        journal = [json.loads(line) for line in lines]
+        own = [line for line in journal if line["kind"] == "valid"]
+        found += [
+            line | {"step": line["step"] + steps, "epoch": line["epoch"] + epochs} for line in own
+        ]
+        training = json.loads((run / "result.json").read_text(encoding="utf-8"))["training"]
+        steps, epochs = steps + training["steps"], epochs + training["epochs"]
+    return found
+
+
+def facts(runs: list[Path]) -> dict[str, str]:
     """Return what the card's places are filled with."""
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    run, result = runs[-1], told(runs)
     provenance = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
     recipe = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
-    lines = (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-    journal = [json.loads(line) for line in lines]
     training = result["training"]
     return {
         "parameters": f"{result['parameters']['total']:,}",
@@ -101,7 +127,7 @@ def facts(run: Path) -> dict[str, str]:
         "versions": ", ".join(f"{k} {v}" for k, v in provenance["versions"].items()),
         "checksum": provenance["data"]["train"],
         "figures": figures(result["metrics"]),
-        "curve": curve([line for line in journal if line["kind"] == "valid"]),
+        "curve": curve(looks(runs)),
         "continuations": continuations(run) if result["task"] == "causal-lm" else "",
     }
 
@@ -115,13 +141,13 @@ def figures(metrics: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def curve(looks: list[dict[str, Any]]) -> str:
+def curve(found: list[dict[str, Any]]) -> str:
     """Return the table of the looks at the validation texts."""
     rows = ["| epoch | step | loss | bits a byte | token accuracy |", "|---|---|---|---|---|"]
     rows += [
         f"| {at['epoch']:.2f} | {at['step']:,} | {at['loss']:.4f} | {at['bits-per-byte']:.4f}"
         f" | {at['token-accuracy']:.4f} |"
-        for at in looks
+        for at in found
     ]
     return "\n".join(rows)
 

@@ -37,6 +37,9 @@ ROOT = Path("runs")
 """Where run folders go."""
 
 
+_TASK = "task.name="
+
+
 def quiet(line: str) -> None:
     """Say nothing."""
 
@@ -197,17 +200,19 @@ def data_get(name: str) -> dict[str, str]:
     }
 
 
-def data_check(name: str, *overrides: str, task: str = "") -> dict[str, Any]:
+def data_check(name: str, *overrides: str) -> dict[str, Any]:
     """Return the data check of a data set or a file, without any model.
 
     Args:
         name: a data set, or a file.
-        overrides: `data.key=value`, how to read it.
-        task: which reads the rows; by default one of their shape, of files classification.
+        overrides: `data.key=value`, how to read it; `task.name=...`, what the rows are for, by
+            default a task of their shape, of files classification.
     """
-    part, settings = _any_data(name, overrides)
+    chosen = [text for text in overrides if text.startswith(_TASK)]
+    part, settings = _any_data(name, tuple(text for text in overrides if text not in chosen))
     dataset = part.make()
-    plugin = registry.load("tasks", task or _task_for(dataset.shape))
+    task = chosen[-1].removeprefix(_TASK) if chosen else _task_for(dataset.shape)
+    plugin = registry.load("tasks", task)
     if dataset.shape not in {plugin.shape, "any"}:
         raise SettingError(
             f'task "{task}" reads rows of shape "{plugin.shape}", but {name} gives'

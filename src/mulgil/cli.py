@@ -108,7 +108,17 @@ def train(recipe: str, settings: tuple[str, ...], resume: bool, root: Path, as_j
     _print_figures(figures)
     say("")
     say(f"report     {path / 'report.html'}")
-    say(f'try        echo "한 줄 써 보세요" | mulgil predict {path} -')
+    say(f"try        {_trial(path)}")
+
+
+def _trial(path: Path) -> str:
+    """Return a command that asks a run for its first answer."""
+    from mulgil.examples import SHAPES
+    from mulgil.rundir import read_schema
+
+    inputs = SHAPES[read_schema(path).shape].inputs
+    line = "한 줄 써 보세요" if len(inputs) == 1 else r"첫 글\t둘째 글"
+    return f"printf '{line}\\n' | mulgil predict {path} -"
 
 
 @cli.command()
@@ -131,17 +141,34 @@ def evaluate(run: Path, data: Path | None, settings: tuple[str, ...], as_json: b
 @click.argument("file", default="-")
 @click.argument("settings", nargs=-1, metavar="[task.key=value]...")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write csv, tsv or jsonl.")
-@click.option("--text", default="", help="Column of the text; guessed when left out.")
+@click.option(
+    "--text",
+    multiple=True,
+    metavar="[FIELD=]COLUMN",
+    help="Column of the text, or of a field such as first=전제; guessed when left out.",
+)
 @click.option("--encoding", default="auto", show_default=True, help="Encoding of the file.")
 def predict(
-    run: Path, file: str, settings: tuple[str, ...], out: Path | None, text: str, encoding: str
+    run: Path,
+    file: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+    text: tuple[str, ...],
+    encoding: str,
 ) -> None:
     """Answer rows of a file, or of standard input (-): any size, one bad row is one error."""
     from mulgil import answers, api
 
     source = sys.stdin.buffer if file == "-" else Path(file)
+    plain = [column for column in text if "=" not in column]
     counts = answers.write(
-        api.load(run, *settings), source, out, text=text, encoding=encoding, screen=Screen()
+        api.load(run, *settings),
+        source,
+        out,
+        text=plain[-1] if plain else "",
+        columns=dict(column.split("=", 1) for column in text if "=" in column),
+        encoding=encoding,
+        screen=Screen(),
     )
     if out is not None or counts["errors"]:
         where = f" in {out}" if out else ""

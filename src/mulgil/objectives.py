@@ -149,6 +149,9 @@ class SpanTask(Task):
     the token that begins the window, then comes every character that is no white space.
     """
 
+    answering: ClassVar[frozenset[str]] = frozenset({"characters"})
+    """Settings of how to answer: they shaped nothing that was trained, `predict` changes them."""
+
     @property
     @abstractmethod
     def stride(self) -> int:

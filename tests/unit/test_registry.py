@@ -20,12 +20,17 @@ SNAPSHOT = {
     ],
     "models": ["decoder", "encoder", "tfidf"],
     "tokenizers": ["jamo", "morpheme", "subword", "syllable", "words"],
-    "tasks": ["causal-lm", "classification", "masked-lm"],
+    "tasks": [
+        *("causal-lm", "classification", "generation", "masked-lm", "ner", "nli", "qa", "sts"),
+        *("summarization", "translation"),
+    ],
     "methods": ["full", "linear-probe"],
     "engines": ["local"],
     "metrics": [
-        *("accuracy", "bits-per-byte", "confusion", "ece", "loss", "macro-f1", "per-class"),
-        *("perplexity", "token-accuracy"),
+        *("accuracy", "bits-per-byte", "bleu", "character-f1", "chrf", "confusion", "distinct"),
+        *("ece", "entity-f1", "exact-match", "korquad-f1", "loss", "macro-f1", "matthews"),
+        *("pearson", "per-class", "per-entity", "perplexity", "rmse", "rouge-l"),
+        *("rouge-l-character", "rouge-l-morpheme", "spearman", "squad-f1", "token-accuracy"),
     ],
 }
 """Every name that a recipe or a user may have written down; a new plug-in adds its own here."""

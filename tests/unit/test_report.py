@@ -27,7 +27,7 @@ from fake_run import (
     write_lines,
     write_object,
 )
-from page_reader import check_closed, page
+from page_reader import at, check_closed, check_figures, page, stored
 
 
 @pytest.fixture(scope="module")
@@ -53,53 +53,11 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------- figures
 
 
-def stored(run: Path, file: str) -> Any:
-    text = (run / file).read_text(encoding="utf-8")
-    if file.endswith(".jsonl"):
-        return {str(i): json.loads(line) for i, line in enumerate(text.splitlines())}
-    return json.loads(text)
-
-
-def at(run: Path, place: str, held: dict[str, Any]) -> float:
-    """Follow `file#/key/key` (JSON pointer) in the run's files; `held` keeps what was read."""
-    file, _, pointer = place.partition("#/")
-    if file not in held:
-        held[file] = stored(run, file)
-    value = held[file]
-    for key in pointer.split("/"):
-        value = value[key.replace("~1", "/").replace("~0", "~")]
-    return value
-
-
-def rounded(text: str) -> tuple[float, float]:
-    """Return the number that a figure shows and half of its last place."""
-    number = text.replace(",", "").removesuffix(" M").removesuffix(" s").removesuffix("%")
-    mantissa, _, power = number.partition("e")
-    decimals = len(mantissa.partition(".")[2])
-    unit = 1e6 if text.endswith(" M") else 10 ** int(power or 0)
-    return float(number) * (1e6 if text.endswith(" M") else 1), 0.5000001 * unit * 10**-decimals
-
-
 @pytest.mark.parametrize("kind", ["binary", "many", "masked", "causal"])
 def test_every_figure_comes_from_the_files(kind: str, request: pytest.FixtureRequest) -> None:
     """RP-04: exact value at the stated place, and what is shown is that value rounded."""
     run = request.getfixturevalue(kind)
-    cited = [(a, text) for a, text in page(run).figures if "data-at" in a]
-    assert len(cited) > 60
-    held: dict[str, Any] = {}
-    for attributes, text in cited:
-        value = float(attributes["value"])
-        assert value == at(run, attributes["data-at"], held), attributes
-        if "min" in text:
-            minutes, seconds = re.findall(r"\d+", text)
-            assert 60 * int(minutes) + int(seconds) == int(value)
-            continue
-        shown, slack = rounded(text)
-        # A share may be shown as a percentage, with or without the sign.
-        fits = [abs(shown - value) <= slack, abs(shown - 100 * value) <= slack]
-        assert any(fits), (attributes, text)
-        if text.endswith("%"):
-            assert fits[1], (attributes, text)
+    assert check_figures(run) > 60
 
 
 def test_verdict_says_the_stored_figures(binary: Path) -> None:
@@ -229,8 +187,8 @@ def test_texts_are_those_of_the_predictions(kind: str, request: pytest.FixtureRe
     ]
     shown = page(run)
     worked = {a["data-of"]: float(a["value"]) for a, _ in shown.figures if "data-of" in a}
-    for at in (0.05, 0.25, 0.5, 0.75, 0.95):
-        assert worked[f"quantile {at} of texts"] == pytest.approx(np.quantile(values, at))
+    for share in (0.05, 0.25, 0.5, 0.75, 0.95):
+        assert worked[f"quantile {share} of texts"] == pytest.approx(np.quantile(values, share))
     enough = sorted((v, i) for i, v in enumerate(values) if rows[i]["tokens"] >= ENOUGH)
     ends = [*enough[::-1][:LISTED], *enough[:LISTED]]
     listed = [(v, key) for key, v in worked.items() if key.startswith(f"{unit} of line")]

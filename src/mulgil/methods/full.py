@@ -13,7 +13,7 @@ from mulgil.objectives import Task
 class Full(Method):
     """Gradient steps on all weights, with AdamW."""
 
-    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder"})
+    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder", "seq2seq"})
 
     def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
         from mulgil.methods._gradient import GradientLearner

@@ -1,7 +1,9 @@
-"""Text is continued, by transformers' own `generate`.
+"""Text is continued, or written from another, by transformers' own `generate`.
 
-Chosen: prompts of like length together, padded at the left, and nothing of the checkpoint's own
-generation settings: what is not chosen here is off. How likely the new text is, is measured
+Chosen: prompts of like length together, padded at the left (where an encoder reads them, at the
+right), and nothing of the checkpoint's own generation settings: what is not chosen here is off.
+Only the padding token is never written by a decoder beside an encoder: nobody teaches it there, and
+some checkpoints (Marian) leave it a score by chance. How likely the new text is, is measured
 afterwards in one pass by whoever asks, so that one thing has one definition; that pass is little
 beside one for each token.
 """
@@ -9,7 +11,7 @@ beside one for each token.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,16 +24,68 @@ _TOKENS = 1 << 14
 _ROWS = 64
 """What is continued at once: tokens, prompts and what follows them, and prompts."""
 
+Measure = Callable[[list[list[int]], list[list[int]]], list[list[float]]]
+"""From prompts and the new tokens of each to ln p of each new token."""
 
-def batches(module: Any, prompts: Sequence[Sequence[int]], room: int) -> Iterator[list[int]]:
-    """Yield the numbers of prompts that are continued together, the shortest prompts first."""
+
+def drawn(
+    module: Any,
+    prompts: Sequence[list[int]],
+    sampling: Sampling,
+    room: int,
+    stops: Sequence[int],
+    measure: Measure,
+    start: int | None = None,
+) -> list[tuple[list[int], list[float]]]:
+    """Return the new tokens of each prompt, and ln p of each; torch's own generator stays as it is.
+
+    Args:
+        module: a transformers model that generates.
+        prompts: token ids, at least one each.
+        sampling: how to draw.
+        room: new tokens at most.
+        stops: ids that end a text.
+        measure: says how likely new tokens are.
+        start: as `continued` takes it.
+
+    Raises:
+        ModelError: the architecture cannot generate.
+    """
+    found: dict[int, tuple[list[int], list[float]]] = {}
+    beams = _beams(sampling)
+    with torch.random.fork_rng([module.device] if module.device.type == "cuda" else []):
+        torch.manual_seed(sampling.seed)
+        for rows in batches(module, prompts, room, beams, placed=start is not None):
+            begun = [prompts[i] for i in rows]
+            new = continued(module, begun, sampling, room, stops, start)
+            found |= zip(rows, zip(new, measure(begun, new), strict=True), strict=True)
+    return [found[i] for i in range(len(prompts))]
+
+
+def batches(
+    module: Any,
+    prompts: Sequence[Sequence[int]],
+    room: int,
+    beams: int = 1,
+    placed: bool = False,
+) -> Iterator[list[int]]:
+    """Yield the numbers of prompts that are continued together, the shortest prompts first.
+
+    Args:
+        module: a transformers model.
+        prompts: token ids.
+        room: new tokens at most.
+        beams: beginnings that are kept of each.
+        placed: the padding of a prompt counts for nothing, whatever the module takes.
+    """
     # A module that takes no positions counts the padding as text: there, none is made.
-    padded = "position_ids" in inspect.signature(module.forward).parameters
+    padded = placed or "position_ids" in inspect.signature(module.forward).parameters
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     rows: list[int] = []
     for i in order:
         length = len(prompts[i])
-        full = len(rows) == _ROWS or (len(rows) + 1) * (length + room) > _TOKENS
+        held = (len(rows) + 1) * beams
+        full = held > _ROWS or held * (length + room) > _TOKENS
         if rows and (full or not (padded or length == len(prompts[rows[0]]))):
             yield rows
             rows = []
@@ -41,16 +95,22 @@ def batches(module: Any, prompts: Sequence[Sequence[int]], room: int) -> Iterato
 
 
 def continued(
-    module: Any, prompts: list[list[int]], sampling: Sampling, room: int, stops: Sequence[int]
+    module: Any,
+    prompts: list[list[int]],
+    sampling: Sampling,
+    room: int,
+    stops: Sequence[int],
+    start: int | None = None,
 ) -> list[list[int]]:
     """Return the new tokens of each prompt, up to and including the first that stops.
 
     Args:
-        module: a transformers model of the "ForCausalLM" sort.
-        prompts: token ids, at least one each.
+        module: a transformers model of the "ForCausalLM" sort, or one of two parts.
+        prompts: token ids, at least one each; what the encoder reads, where there is one.
         sampling: how to draw; torch's global generator is drawn from.
         room: new tokens at most.
         stops: ids that end a text.
+        start: the token that the decoder beside an encoder begins with; None where there is none.
 
     Raises:
         ModelError: the architecture cannot generate.
@@ -60,22 +120,20 @@ def continued(
     if not module.can_generate():
         raise ModelError(f"{type(module).__name__} cannot generate; use one like gpt2 or llama")
     longest = max(map(len, prompts))
+    beside = start is not None
     # Padded with a row's own first token: the mask hides it, and the penalty for repetition,
     # which knows no mask, has seen that token anyway.
-    ids = [[p[0]] * (longest - len(p)) + p for p in prompts]
-    mask = [[0] * (longest - len(p)) + [1] * len(p) for p in prompts]
-    drawn: dict[str, Any] = {
-        "temperature": sampling.temperature,
-        "top_k": sampling.top_k,
-        "top_p": sampling.top_p,
-    }
+    ids = [_padded(p, [p[0]] * (longest - len(p)), beside) for p in prompts]
+    mask = [_padded([1] * len(p), [0] * (longest - len(p)), beside) for p in prompts]
     chosen = GenerationConfig(
         max_new_tokens=room,
         do_sample=sampling.temperature > 0,
+        num_beams=_beams(sampling),
         repetition_penalty=sampling.repetition_penalty,
         eos_token_id=list(stops) or None,
         pad_token_id=stops[0] if stops else 0,
-        **(drawn if sampling.temperature > 0 else {}),
+        **(_draws(sampling) if sampling.temperature > 0 else {}),
+        **({} if start is None else _begins(module, start, stops)),
     )
     own = module.generation_config
     module.generation_config = GenerationConfig()  # the checkpoint's would fill what is not chosen
@@ -88,7 +146,30 @@ def continued(
             )
     finally:
         module.generation_config = own
-    return [_until(text, stops) for text in texts[:, longest:].tolist()]
+    return [_until(text, stops) for text in texts[:, 1 if beside else longest :].tolist()]
+
+
+def _beams(sampling: Sampling) -> int:
+    return 1 if sampling.temperature > 0 else sampling.beams
+
+
+def _draws(sampling: Sampling) -> dict[str, Any]:
+    return {
+        "temperature": sampling.temperature,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+    }
+
+
+def _begins(module: Any, start: int, stops: Sequence[int]) -> dict[str, Any]:
+    """Return how a decoder beside an encoder begins, and what it never writes."""
+    pad = module.config.pad_token_id
+    never = [] if pad is None or pad in stops else [pad]
+    return {"decoder_start_token_id": start, "suppress_tokens": never or None}
+
+
+def _padded(row: list[int], padding: list[int], behind: bool) -> list[int]:
+    return row + padding if behind else padding + row
 
 
 def _until(tokens: list[int], stops: Sequence[int]) -> list[int]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Blanks, Sampling
 from mulgil.models import _checkpoints
-from mulgil.models._continuing import batches, continued
+from mulgil.models._continuing import drawn
 from mulgil.models._fastgpt import FastGpt, supports
 from mulgil.models._language import PART, Asked, VocabularyNetwork, parts
 
@@ -132,15 +132,8 @@ class DecoderNetwork(VocabularyNetwork):
         if room < 1:
             return [([], []) for _ in prompts]
         kept = [list(p) if limit is None else list(p)[room - limit :] for p in prompts]
-        found: dict[int, tuple[list[int], list[float]]] = {}
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), self._answering():
-            torch.manual_seed(sampling.seed)
-            for rows in batches(self.module, kept, room):
-                begun = [kept[i] for i in rows]
-                new = continued(self.module, begun, sampling, room, stops)
-                found |= zip(rows, zip(new, self._measured(begun, new), strict=True), strict=True)
-        return [found[i] for i in range(len(kept))]
+        with self._answering():
+            return drawn(self.module, kept, sampling, room, stops, self._measured)
 
     def longest(self) -> int | None:
         """Return the longest text that the config allows, in tokens; None knows no limit."""

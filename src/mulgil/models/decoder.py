@@ -90,9 +90,10 @@ def _one_way(folder: Path) -> None:
         return
     both = kind in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
     if both or config.get("is_encoder_decoder"):
+        remedy = 'use model.name = "seq2seq"' if both else "take one such as gpt2 or llama"
         raise ModelError(
             f"model.pretrained: {folder.name} is of type {kind}, an encoder with a decoder; model"
-            ' "decoder" takes causal language models alone, such as gpt2 or llama'
+            f' "decoder" takes causal language models alone: {remedy}'
         )
     causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES

@@ -16,6 +16,20 @@ TITLES = {
     "perplexity": ("Perplexity", "혼란도"),
     "bits-per-byte": ("Bits a byte", "바이트당 비트"),
     "token-accuracy": ("Token accuracy", "토큰 정확도"),
+    "matthews": ("Matthews", "매슈스 상관"),
+    "pearson": ("Pearson", "피어슨 상관"),
+    "spearman": ("Spearman", "순위 상관"),
+    "rmse": ("RMSE", "평균 제곱근 오차"),
+    "entity-f1": ("Entity F1", "개체 F1"),
+    "entity-precision": ("Precision", "정밀도"),
+    "entity-recall": ("Recall", "재현율"),
+    "entity-macro-f1": ("Macro-F1", "종류 평균"),
+    "character-f1": ("Character F1", "글자 F1"),
+    "korquad-f1": ("KorQuAD F1", "글자 F1"),
+    "korquad-em": ("KorQuAD exact", "정답 일치"),
+    "squad-f1": ("SQuAD F1", "어절 F1"),
+    "squad-em": ("SQuAD exact", "정답 일치"),
+    "exact-match": ("Exact match", "정답 일치"),
 }
 """What figures are called, in English and Korean."""
 _GOOD = {
@@ -26,10 +40,24 @@ _GOOD = {
     "masked-lm/bits-per-byte": "of the pieces asked for, lower is better; compares tokenizers"
     " roughly",
     "token-accuracy": "first guesses that are right, higher is better",
+    "matthews": "1 is perfect, 0 is chance",
+    "pearson": "1 when answers lie on a line of the gold ratings",
+    "spearman": "1 when they are in the same order",
+    "rmse": "how far ratings are off, 0 is perfect",
+    "entity-f1": "borders and kind both right",
+    "entity-precision": "of what was found",
+    "entity-recall": "of what was to be found",
+    "entity-macro-f1": "each kind counts alike",
+    "character-f1": "as KLUE counts: mean over B and I of each kind",
+    "korquad-f1": "characters shared with a right answer",
+    "korquad-em": "the whole answer, but for punctuation",
+    "squad-f1": "words shared: a wrong particle is a wrong word",
+    "squad-em": "as the English script counts",
 }
 """The unit of a figure, and which way is good; with a task before it, where that differs."""
-_STYLES = {"accuracy": "percent", "token-accuracy": "percent", "perplexity": "digits"}
-_APART = frozenset({"per-class", "confusion"})
+_SHARES = ("accuracy", "token-accuracy", "korquad-em", "squad-em", "exact-match")
+_STYLES = {**dict.fromkeys(_SHARES, "percent"), "perplexity": "digits"}
+_APART = frozenset({"per-class", "confusion", "per-entity"})
 """Metrics that have a section of their own."""
 
 

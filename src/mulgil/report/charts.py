@@ -117,7 +117,7 @@ class _Canvas:
             self.text("tick", self.at(x, 0)[0], self.height - BOTTOM + 17, figure)
         self.text("axis", (LEFT + WIDTH - RIGHT) / 2, self.height - 3, name)
         if side:
-            self.text("axis", LEFT + 6, TOP + 12, f"↑ {side}", "start")
+            self.text("axis", LEFT + 6, TOP + 12, side, "start")
 
     def drawn(self) -> Markup:
         # Every part was built here from numbers, fixed words and escaped text.

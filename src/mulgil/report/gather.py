@@ -7,7 +7,6 @@ worth naming. It costs that what was not kept cannot be asked for afterwards.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from mulgil.metrics.ece import BINS
@@ -28,18 +27,22 @@ class Foremost(Generic[Kept]):
         self.most = most
         self._held: list[tuple[Any, int, Kept]] = []
 
-    def add(self, rank: Any, line: int, keep: Callable[[], Kept]) -> None:
+    def takes(self, rank: Any, line: int) -> bool:
+        """Return whether a row of that rank would be kept."""
+        return len(self._held) < self.most or (rank, -line) > self._held[0][:2]
+
+    def add(self, rank: Any, line: int, kept: Kept) -> None:
         """Take a row when it is among the foremost.
 
         Args:
             rank: anything that can be ordered.
             line: its number, which no other row has, so that rows are never compared.
-            keep: returns what is kept of it; asked for only when it is taken.
+            kept: what is kept of it.
         """
         if len(self._held) < self.most:
-            heapq.heappush(self._held, (rank, -line, keep()))
-        elif (rank, -line) > self._held[0][:2]:
-            heapq.heapreplace(self._held, (rank, -line, keep()))
+            heapq.heappush(self._held, (rank, -line, kept))
+        elif self.takes(rank, line):
+            heapq.heapreplace(self._held, (rank, -line, kept))
 
     def sorted(self) -> list[tuple[Any, int, Kept]]:
         """Return (rank, line, what was kept), the foremost first."""
@@ -100,7 +103,9 @@ def disagreements(
 def texts(row: Row) -> list[tuple[str, str]]:
     """Return (field, text) of what the model read of a row, whatever its fields are called."""
     said = ("id", "gold", "predicted")
-    return [(key, value) for key, value in row.items() if isinstance(value, str) and key not in said]
+    return [
+        (key, value) for key, value in row.items() if isinstance(value, str) and key not in said
+    ]
 
 
 def chance(value: object) -> float:

@@ -6,7 +6,6 @@ rows take 0.4 s and no memory worth naming.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +41,7 @@ class Answers:
             wrong = [(sure, label) for label, sure, right in judged if not right]
             if wrong:
                 sure, label = max(wrong)
-                worst.add(sure, number, lambda row=row, label=label: (row, label))
+                worst.add(sure, number, (row, label))
         self.worst = worst.sorted()
         if odd:
             faults.append(f"{ANSWERS}: {odd:,} rows lack an answer and were left out.")
@@ -54,16 +53,21 @@ class Answers:
 
 
 def _judged(row: Row) -> list[tuple[str, float, bool]]:
-    """Return (label, confidence, right) of each answer of a row: one, or one a label."""
-    gold, said, chances = row["gold"], row["predicted"], row["probabilities"]
-    if gold is None or not all(math.isfinite(chance) for chance in chances.values()):
-        raise ValueError("nothing to judge")
-    if isinstance(said, str):
-        return [(said, float(chances[said]), said == gold)]
+    """Return (label, confidence, right) of each answer of a row: one, or one a label.
+
+    Raises:
+        AttributeError, KeyError, OverflowError, TypeError, ValueError: it has none.
+    """
+    gold, said = row["gold"], row["predicted"]
+    chances = {label: gather.chance(chance) for label, chance in row["probabilities"].items()}
+    if isinstance(said, str) and isinstance(gold, str):
+        return [(said, chances[said], said == gold)]
+    if not isinstance(said, list) or not isinstance(gold, list):
+        raise TypeError("no answer")
     judged = []
     for label, chance in chances.items():
         yes = label in said
-        judged.append((label, float(chance if yes else 1 - chance), yes == (label in gold)))
+        judged.append((label, chance if yes else 1 - chance, yes == (label in gold)))
     return judged
 
 

@@ -64,8 +64,9 @@ class Texts:
                 continue
             self.values.append(value)
             for held, rank in ((hardest, value), (easiest, -value)):
-                enough = measured[1] >= ENOUGH
-                held.add((enough, rank), line, lambda line=line, row=row: _beginning(line, row))
+                first = measured[1] >= ENOUGH, rank
+                if held.takes(first, line):
+                    held.add(first, line, _beginning(line, row))
         self.hardest = [(line, row, rank) for (_, rank), line, row in hardest.sorted()]
         self.easiest = [(line, row, -rank) for (_, rank), line, row in easiest.sorted()]
         if odd:

@@ -9,12 +9,12 @@ was found. It costs a legend.
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from mulgil import hangul
 from mulgil.report.visible import visible
 
 REACH = 160
@@ -35,6 +35,10 @@ class Stretch:
     end: int
     label: str = ""
 
+    def touches(self, other: Stretch) -> bool:
+        """Return whether the two share a character."""
+        return self.start < other.end and other.start < self.end
+
 
 @dataclasses.dataclass(slots=True)
 class Group:
@@ -47,7 +51,7 @@ class Group:
 
     @property
     def state(self) -> str:
-        """"right", "missed", "invented", "kind" or "borders"."""
+        """What became of it: "right", "missed", "invented", "kind" or "borders"."""
         if not self.said:
             return "missed"
         if not self.gold:
@@ -75,8 +79,9 @@ def stretches(text: str, spans: Any) -> list[Stretch]:
         start, end, label = span["start"], span["end"], span["label"]
         if not (type(start) is int and type(end) is int and isinstance(label, str)):
             raise TypeError("no stretch")
-        same = unicodedata.normalize("NFC", text[max(start, 0) : end])
-        if not 0 <= start < end or unicodedata.normalize("NFC", span["text"]) != same:
+        if not 0 <= start < end <= len(text):
+            raise ValueError("not within this text")
+        if hangul.normalise(span["text"]) != hangul.normalise(text[start:end]):
             raise ValueError("not of this text")
         found.append(Stretch(start, end, label))
     return found
@@ -133,7 +138,9 @@ def _mark(text: str, group: Group) -> Markup:
 
 def _sign(group: Group) -> str:
     """Return what stands behind a mark: a sign and the kinds."""
-    gold, said = ("·".join(dict.fromkeys(s.label for s in side)) for side in (group.gold, group.said))
+    gold, said = (
+        "·".join(dict.fromkeys(s.label for s in side)) for side in (group.gold, group.said)
+    )
     if group.state == "missed":
         return f"– {gold}".strip()
     if group.state == "invented":

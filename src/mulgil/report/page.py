@@ -14,9 +14,11 @@ seen are spelt out; home folders, host and user names stay out.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import importlib.resources
 import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import jinja2
 from markupsafe import Markup
 
 from mulgil.errors import RunError
-from mulgil.report import charts, labels, language
+from mulgil.report import charts, entities, labels, language, questions, ratings
 from mulgil.report.cards import cards
 from mulgil.report.figures import (
     ANSWERS,
@@ -94,10 +96,9 @@ def _view(run: Path) -> dict[str, Any]:
     if not result:
         files[DIVERGED] = read_object(run / DIVERGED, faults)
     fig = Figures(files)
-    if language.is_language(result, schema):
-        own = _language(run, fig, journal, language.task_name(result, recipe), faults)
-    else:
-        own = _labelled(run, fig, journal, schema, faults)
+    shape = _shape(result, schema)
+    gathered = _Gathered(run, fig, journal, result, schema, recipe, faults)
+    own = _KINDS[shape](gathered) if shape in _KINDS else {}
     folder = run.resolve()
     return {
         "fig": fig,
@@ -114,37 +115,112 @@ def _view(run: Path) -> dict[str, Any]:
         "recipe": homeless(recipe),
         "record": _flat(public(record)),
         "faults": faults,
+        "shape": shape,
+        **_NOTHING,
+        "learning": learning(fig, journal),
         **own,
     }
 
 
-def _labelled(
-    run: Path, fig: Figures, journal: Journal, schema: Row, faults: list[str]
-) -> dict[str, Any]:
-    """Return what the page of a run with labels has of its own; faults go to `faults`."""
-    answers = labels.Answers(read_lines(run / ANSWERS, faults), faults)
-    fig.files[ANSWERS] = answers.quoted
-    faults += labels.disagreements(fig, answers)
-    named = fig.get(RESULT, "labels") or schema.get("labels") or []
+_NOTHING: dict[str, Any] = {
+    "part": "",
+    "language": None,
+    "labels": [],
+    "commonest": None,
+}
+"""What the frame of the page asks of every kind of run."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What the pages of all kinds start from; their faults go to `faults`."""
+
+    run: Path
+    fig: Figures
+    journal: Journal
+    result: Row
+    schema: Row
+    recipe: str
+    faults: list[str]
+
+    def answers(self) -> Iterator[tuple[int, Row]]:
+        """Yield the lines of predictions.jsonl."""
+        return read_lines(self.run / ANSWERS, self.faults)
+
+
+def _labelled(of: _Gathered) -> dict[str, Any]:
+    answers = labels.Answers(of.answers(), of.faults)
+    of.fig.files[ANSWERS] = answers.quoted
+    of.faults.extend(labels.disagreements(of.fig, answers))
+    named = of.fig.get(RESULT, "labels") or of.schema.get("labels") or []
+    names = [str(label) for label in named] if isinstance(named, list) else []
+    return {"part": "report-labels.html.jinja", **labels.view(of.fig, answers, names)}
+
+
+def _rated(of: _Gathered) -> dict[str, Any]:
+    rated = ratings.Ratings(of.answers(), of.faults)
+    of.fig.files[ANSWERS] = rated.quoted
+    of.faults.extend(ratings.disagreements(of.fig, rated))
+    return {"part": "report-ratings.html.jinja", "ratings": ratings.view(of.fig, rated)}
+
+
+def _marked(of: _Gathered) -> dict[str, Any]:
+    found = entities.Entities(of.answers(), of.faults)
+    of.fig.files[ANSWERS] = found.quoted
+    of.faults.extend(entities.disagreements(of.fig, found))
+    named = entities.kinds(of.fig, of.schema, found)
+    return {"part": "report-entities.html.jinja", **entities.view(of.fig, found, named)}
+
+
+def _asked(of: _Gathered) -> dict[str, Any]:
+    asked = questions.Questions(of.answers(), questions.judge(of.fig), of.faults)
+    of.fig.files[ANSWERS] = asked.quoted
+    of.faults.extend(questions.disagreements(of.fig, asked))
+    return {"part": "report-questions.html.jinja", **questions.view(of.fig, asked)}
+
+
+def _language(of: _Gathered) -> dict[str, Any]:
+    task = language.task_name(of.result, of.recipe)
+    texts = language.Texts(of.answers(), task == "causal-lm", of.faults)
+    of.fig.files[ANSWERS] = texts.quoted
+    of.faults.extend(language.disagreements(of.fig, texts))
     return {
-        "language": None,
-        "learning": learning(fig, journal),
-        **labels.view(fig, answers, [str(label) for label in named]),
+        "part": "report-language.html.jinja",
+        "language": language.view(of.fig, texts, task),
+        "learning": learning(of.fig, of.journal, "bits-per-byte"),
     }
 
 
-def _language(
-    run: Path, fig: Figures, journal: Journal, task: str, faults: list[str]
-) -> dict[str, Any]:
-    """Return what the page of a language run has of its own; faults go to `faults`."""
-    texts = language.Texts(read_lines(run / ANSWERS, faults), task == "causal-lm", faults)
-    fig.files[ANSWERS] = texts.quoted
-    faults += language.disagreements(fig, texts)
-    return {
-        "language": language.view(fig, texts, task),
-        "learning": learning(fig, journal, "bits-per-byte"),
-        **labels.NONE,
-    }
+_KINDS: dict[str, Callable[[_Gathered], dict[str, Any]]] = {
+    "text": _labelled,
+    "pair": _labelled,
+    "rated-pair": _rated,
+    "entities": _marked,
+    "question": _asked,
+    "passage": _language,
+}
+"""What draws the rows of a run, by the shape of its rows; other shapes have the frame alone."""
+
+_SIGNS = {
+    "bits-per-byte": "passage",
+    "pearson": "rated-pair",
+    "rmse": "rated-pair",
+    "entity-f1": "entities",
+    "per-entity": "entities",
+    "korquad-f1": "question",
+    "squad-f1": "question",
+}
+"""The shape that a metric speaks of, for a run whose schema.json is missing or broken."""
+
+
+def _shape(result: Row, schema: Row) -> str:
+    """Return the shape of a run's rows: as the schema has it, or as its metrics tell."""
+    shape = schema.get("shape")
+    if isinstance(shape, str) and shape:
+        return shape
+    metrics = result.get("metrics")
+    told = [_SIGNS[name] for name in metrics if name in _SIGNS] if isinstance(metrics, dict) else []
+    return told[0] if told else "text"
 
 
 def _level(result: Row) -> str:

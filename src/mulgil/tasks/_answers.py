@@ -128,6 +128,6 @@ def shares(windows: Sequence[Window], longest: int, no_answer: bool) -> Array:
         np.add.at(found[:, 2], characters[ends], share)
         np.add.at(found[:, 1], characters, share.sum(1))
         np.add.at(found[:, 1], characters[ends] + 1, -share)
-    found[:, 1] = np.cumsum(found[:, 1])
+    found[:, 1] = np.cumsum(found[:, 1]).clip(0)  # what is left of a sum may be below 0
     units = np.flatnonzero(seen)
     return np.column_stack([units, found[units]])

@@ -8,6 +8,7 @@ nothing. It costs that two characters of one span may have been seen in differen
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +25,20 @@ STRIDE = 64
 
 
 def marked(text: str, spans: Sequence[Span]) -> Marked:
-    """Return a text in NFC with its spans.
+    """Return a text in NFC with its spans, white space at their edges left out.
 
     Args:
         text: the user's own.
         spans: in characters of it.
     """
-    map_ = hangul.offsets(text)
-    moved = [(hangul.from_user((span.start, span.end), map_), span.label) for span in spans]
-    found = tuple(Span(start, end, label) for (start, end), label in moved)
-    return Marked(hangul.normalise(text), found)
+    map_, clean = hangul.offsets(text), hangul.normalise(text)
+    found = []
+    for span in spans:
+        start, end = hangul.from_user((span.start, span.end), map_)
+        piece = clean[start:end]
+        start, end = end - len(piece.lstrip()), start + len(piece.rstrip())
+        found.append(Span(start, end, span.label))
+    return Marked(clean, tuple(found))
 
 
 def fault(text: str, spans: Sequence[Span]) -> str | None:
@@ -43,9 +48,8 @@ def fault(text: str, spans: Sequence[Span]) -> str | None:
         shown = f"its span {span.start} to {span.end}"
         if not 0 <= span.start < span.end <= len(text):
             return f"{shown} is not within its {len(text)} characters"
-        piece = text[span.start : span.end]
-        if piece != piece.strip():
-            return f"{shown} begins or ends with white space"
+        if not text[span.start : span.end].strip():
+            return f"{shown} is white space"
         if hangul.to_user(hangul.from_user((span.start, span.end), map_), map_) != (
             span.start,
             span.end,
@@ -86,4 +90,24 @@ def log_softmax(scores: Array) -> Array:
     scores = scores.astype(np.float64)
     shifted = scores - scores.max(-1, keepdims=True)
     found: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return found
+
+
+def spelt(
+    text: str, characters: Array, shares: Array, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return for each character where it stands in the user's text, and its probabilities.
+
+    Args:
+        text: the user's own.
+        characters: numbers of characters of the text in NFC.
+        shares: float64 [U, names].
+        names: what each share is of.
+    """
+    map_ = hangul.offsets(text)
+    found = []
+    for character, row in zip(characters.astype(int).tolist(), shares.tolist(), strict=True):
+        start, end = hangul.to_user((character, character + 1), map_)
+        chances = {name: round(share, 6) for name, share in zip(names, row, strict=True)}
+        found.append({"text": text[start:end], "start": start, "end": end, **chances})
     return found

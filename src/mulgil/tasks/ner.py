@@ -33,6 +33,8 @@ class NerSettings(settings.Settings):
     """Kinds of entities in the order wanted; by default those of the training rows, sorted."""
     stride: int = pydantic.Field(_spans.STRIDE, ge=0, le=4096)
     """Tokens that two windows of a long text share; half of a window at most."""
+    characters: bool = False
+    """`mulgil predict`: give the probability of every tag at every character too."""
 
     @pydantic.field_validator("labels")
     @classmethod
@@ -153,7 +155,7 @@ class Ner(SpanTask):
             }
 
     def fields(self, schema: Schema) -> tuple[str, ...]:
-        return ("entities",)
+        return ("entities", *(["characters"] if self.settings.characters else []))
 
     def answer(self, windows: Sequence[Window], row: Example, schema: Schema) -> dict[str, Any]:
         text = _row(row).text
@@ -163,7 +165,14 @@ class Ner(SpanTask):
             start, end = hangul.to_user((span.start, span.end), spans)
             own = _shown(text, Span(start, end, span.label))
             found.append({**own, "probability": round(share, 6)})
-        return {"entities": found}
+        if not self.settings.characters:
+            return {"entities": found}
+        characters, scores = _spans.merged(windows)
+        shares = np.exp(_spans.log_softmax(scores))
+        return {
+            "entities": found,
+            "characters": _spans.spelt(text, characters, shares, schema.labels),
+        }
 
 
 def _row(row: Example) -> EntitiesExample:

@@ -1,4 +1,4 @@
-"""What holds between two texts: does the first entail the second, contradict it, or neither?
+"""What holds between two texts: entailment, contradiction, neither; any label for a pair.
 
 Natural-language inference (Bowman et al. 2015: premise, hypothesis, three labels), and every other
 label out of a fixed list that two texts get: whether two questions mean the same, whether an answer

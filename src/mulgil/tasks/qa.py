@@ -36,6 +36,8 @@ class QaSettings(settings.Settings):
     """Some questions have no answer in their text; the model may then say so."""
     best: int = pydantic.Field(5, ge=1, le=100)
     """Answers that are given beside their probabilities."""
+    characters: bool = False
+    """`mulgil predict`: give each character's chance to be start, inside and end too."""
 
 
 class Qa(SpanTask):
@@ -45,6 +47,8 @@ class Qa(SpanTask):
     shape: ClassVar[str] = "question"
     needs: ClassVar[frozenset[Skill]] = frozenset({"tokens", "pair"})
     metrics: ClassVar[tuple[str, ...]] = ("korquad-f1", "squad-f1", "exact-match")
+
+    answering: ClassVar[frozenset[str]] = frozenset({"characters", "best", "max_answer"})
 
     settings: QaSettings
 
@@ -141,7 +145,8 @@ class Qa(SpanTask):
             }
 
     def fields(self, schema: Schema) -> tuple[str, ...]:
-        return ("answer", "probability", "start", "end", "best")
+        more = ("characters",) if self.settings.characters else ()
+        return ("answer", "probability", "start", "end", "best", *more)
 
     def answer(self, windows: Sequence[Window], row: Example, schema: Schema) -> dict[str, Any]:
         text = _row(row).context
@@ -157,7 +162,11 @@ class Qa(SpanTask):
                     "end": end,
                 }
             )
-        return {**found[0], "best": found}
+        if not self.settings.characters:
+            return {**found[0], "best": found}
+        each = _answers.shares(windows, self.settings.max_answer, self.settings.no_answer)
+        spelt = _spans.spelt(text, each[:, 0], each[:, 1:], ("start", "inside", "end"))
+        return {**found[0], "best": found, "characters": spelt}
 
 
 def _row(row: Example) -> QuestionExample:

@@ -18,7 +18,7 @@ from mulgil.errors import ModelError
 from mulgil.flow import Array
 from mulgil.tokenizers._ragged import Ragged
 
-_PROBE = "가"
+_PROBE = "가 a 1"  # a vocabulary may lack one of them
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def template(backend: tokenizers.Tokenizer, texts: int) -> Template:
     """Read the template for one text or two off a tokenizer.
 
     Raises:
-        ModelError: it parts two texts by nothing at all.
+        ModelError: it puts no token between two texts.
     """
     found = backend.encode(_PROBE, _PROBE) if texts == 2 else backend.encode(_PROBE)
     slots: list[list[int]] = [[] for _ in range(texts + 1)]
@@ -72,10 +72,10 @@ def template(backend: tokenizers.Tokenizer, texts: int) -> Template:
         else:
             before = own + 1
             kinds[own] = found.type_ids[place]
-    if texts == 2 and not slots[1] and kinds[0] == kinds[1]:
+    if texts == 2 and not slots[1]:  # types alone do not count: without a template they are there
         raise ModelError(
-            "tokenizer: has no template for two texts (no token or type parts them); take a"
-            " model that was made for pairs, such as an encoder"
+            "tokenizer: has no template for two texts (no token parts them); take a model that was"
+            " made for pairs, such as an encoder"
         )
     return Template(tuple(map(tuple, slots)), tuple(map(tuple, slot_kinds)), tuple(kinds))
 
