@@ -19,20 +19,49 @@ from transformers import PreTrainedTokenizerFast
 from mulgil import evaluation, hangul
 from mulgil.encoding import batches
 from mulgil.examples import EntitiesExample, QuestionExample, Span
-from mulgil.flow import UNASKED, Array
-from mulgil.objectives import SpanTask
+from mulgil.flow import UNASKED, Array, Located
+from mulgil.objectives import SpanTask, Window
 from mulgil.recipe import LoaderSettings
+from mulgil.tasks.ner import Ner
+from mulgil.tasks.qa import Qa
 from mulgil.tokenizers.jamo import Jamo, JamoSettings
 from mulgil.tokenizers.subword import Subword, SubwordSettings
 from mulgil.tokenizers.syllable import Syllable, SyllableSettings
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = [
-    *("가", "나", "영화", "서울에서", "ㅋㅋ", "ㅠ", "good", "Ａ", "1", "10점", "!", "...", "?", "%"),
+    *(
+        "가",
+        "나",
+        "영화",
+        "서울에서",
+        "ㅋㅋ",
+        "ㅠ",
+        "good",
+        "Ａ",
+        "1",
+        "10점",
+        "!",
+        "...",
+        "?",
+        "%",
+    ),
     *(" ", "  ", "\t", "\n", "\r\n", "\u3000", "\u00a0", "\u2028", "\x1c", "▁", "¦"),
     *("\u200b", "\u200d", "\ufeff", "\u00ad", "\u2060", "\x00", "\x07", "\ufffd", "\ud83d"),
     *("👍", "👨‍👩‍👧", "👍🏽", "🇰🇷", "𠮷", "𝒜", "é", "e\u0301", "a\u0323\u0307", "\u0301", "İ", "ﬁ"),
-    *("ﾡ", "＜", "①", "㈜", "㎏", "\u1112\u119e\u11ab", "\u1100", "\u1161", "\u11a8", "힣", "각\u11a8"),
+    *(
+        "ﾡ",
+        "＜",
+        "①",
+        "㈜",
+        "㎏",
+        "\u1112\u119e\u11ab",
+        "\u1100",
+        "\u1161",
+        "\u11a8",
+        "힣",
+        "각\u11a8",
+    ),
     *("[SEP]", "[CLS]", "[PAD]", "[UNK]", "[MASK]", "</s>"),
 ]
 
@@ -214,3 +243,81 @@ def every_tokenizer(texts: list[str], length: int) -> dict[str, Subword]:
         "dropping": wrapped(_dropping(texts), length),
         "folding": wrapped(_folding(texts), length),
     }
+
+
+# ---------------------------------------------------------------- there and back
+
+
+def trimmed(text: str, span: Span) -> Span:
+    """Return a span without white space at its edges, which nothing stands for."""
+    piece = text[span.start : span.end]
+    left, right = len(piece) - len(piece.lstrip()), len(piece) - len(piece.rstrip())
+    return Span(span.start + left, span.end - right, span.label)
+
+
+def lost_entities(tokenizer: Subword, rows: list[EntitiesExample], task: Ner) -> list[Any]:
+    """Return what did not come back as it was: (text, gold, found)."""
+    schema, gold, found = measured(rows, task, tokenizer)
+    wrong = []
+    for row, each in zip(rows, found, strict=True):
+        answers = task.answer(each, row, schema)["entities"]
+        spans = tuple(Span(a["start"], a["end"], a["label"]) for a in answers)
+        right = tuple(trimmed(row.text, span) for span in row.entities or ())
+        texts = [row.text[span.start : span.end] for span in right]
+        if spans != right or [a["text"] for a in answers] != texts:
+            wrong.append((row.text, row.entities, answers))
+    judged: Any = task.judge(gold, found, schema)
+    assert wrong or judged.gold == judged.predicted
+    return wrong
+
+
+def lost_answers(tokenizer: Subword, rows: list[QuestionExample], task: Qa) -> list[Any]:
+    """Return what did not come back as it was: (context, gold, found)."""
+    schema, gold, found = measured(rows, task, tokenizer)
+    wrong = []
+    for row, each in zip(rows, found, strict=True):
+        answer, (gold_span, *_) = task.answer(each, row, schema), row.answers or ()
+        span = trimmed(row.context, gold_span)
+        here = (answer["start"], answer["end"], answer["answer"])
+        if here != (span.start, span.end, row.context[span.start : span.end]):
+            wrong.append((row.context, span, answer))
+    judged: Any = task.judge(gold, found, schema)
+    assert wrong or [g[0] for g in judged.gold] == list(judged.predicted)
+    return wrong
+
+
+# ---------------------------------------------------------------- batches made by hand
+
+TEXT = "김민수는 서울에 산다"
+NFD = unicodedata.normalize("NFD", TEXT)
+PLACES = [len(unicodedata.normalize("NFD", TEXT[:i])) for i in range(len(TEXT) + 1)]
+"""Where each character of `TEXT` begins in `NFD`."""
+
+
+def characters(text: str) -> Array:
+    """Return the characters of the one window of a composed text."""
+    return np.array([-1, *(i for i, c in enumerate(text) if not c.isspace())])
+
+
+class Windows:
+    """Encoded rows as a task's asker reads them."""
+
+    def __init__(self, parts: list[Array], owners: list[int]) -> None:
+        self.parts, self.owners = parts, owners
+
+    def units(self, window: int) -> Array:
+        return self.parts[window]
+
+
+def batch(parts: list[Array]) -> Located:
+    counts = np.array([len(part) for part in parts])
+    nothing = np.zeros(int(counts.sum()), np.int64)
+    return Located(np.zeros((len(parts), 1)), np.ones(len(parts)), None, nothing, nothing, counts)
+
+
+def scored(parts: list[Array], outputs: int, seed: int = 3) -> tuple[Array, list[Window]]:
+    """Return random scores of all units, and the same by window."""
+    count = sum(map(len, parts))
+    scores = np.random.default_rng(seed).normal(size=(count, outputs)).astype(np.float32)
+    edges = np.cumsum([len(part) for part in parts])[:-1]
+    return scores, list(zip(parts, np.split(scores, edges), strict=True))

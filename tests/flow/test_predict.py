@@ -216,7 +216,7 @@ def test_batch_size_changes_no_figure() -> None:
         shares = evaluation.measure(network, loader, task, schema)
         scored = task.judge(gold[order], shares, schema)
         return {
-            "loss": task.loss_of(gold[order], shares),
+            "loss": task.loss_of(gold[order], shares, schema),
             **evaluation.headlines(task, scored),
         }
 

@@ -109,7 +109,7 @@ def test_a_long_text_keeps_its_figures() -> None:
     assert len(found) > 1000
     assert np.isfinite(shares).all()
     assert 0 < shares.min() <= shares.max() <= 1
-    middle = [each for each in found if 100 < each[0] and each[1] < 200]
+    middle = [each for each in found if each[0] > 100 and each[1] < 200]
     near = _chain.entities(table[:300], ONE)
     for each in middle:
         (same,) = [other for other in near if other[:3] == each[:3]]

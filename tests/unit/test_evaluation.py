@@ -148,13 +148,13 @@ def test_gold_and_answers_side_by_side() -> None:
 def test_the_loss_is_the_mean_log_loss() -> None:
     shares = TASK.probabilities(SCORES, ONE)
     expected = np.mean([-np.log(shares[i, g]) for i, g in enumerate(GOLD)])
-    assert TASK.loss_of(GOLD, shares) == pytest.approx(expected)
+    assert TASK.loss_of(GOLD, shares, ONE) == pytest.approx(expected)
     hot = np.eye(3)[GOLD]
     each = np.where(hot > 0.5, shares, 1 - shares)
-    assert TASK.loss_of(hot, shares) == pytest.approx(-np.log(each).sum(1).mean())
-    assert TASK.loss_of(GOLD[:0], shares[:0]) == 0.0
+    assert TASK.loss_of(hot, shares, MANY) == pytest.approx(-np.log(each).sum(1).mean())
+    assert TASK.loss_of(GOLD[:0], shares[:0], ONE) == 0.0
     sure = np.array([[1.0, 0.0]])
-    assert TASK.loss_of(np.array([1]), sure) == pytest.approx(-np.log(1e-12)), "finite"
+    assert TASK.loss_of(np.array([1]), sure, ONE) == pytest.approx(-np.log(1e-12)), "finite"
 
 
 def scored(schema: Schema = ONE) -> Scored:
@@ -186,6 +186,12 @@ def test_intervals_hold_the_figures_and_are_the_same_every_time() -> None:
 
 
 def test_answers_are_named() -> None:
-    assert evaluation.names(np.array(2), ONE) == "좋음"
-    assert evaluation.names(np.array([True, False, True]), MANY) == ["나쁨", "좋음"]
-    assert evaluation.names(np.array([False] * 3), MANY) == []
+    shares = np.array([[0.1, 0.2, 0.7]])
+    (one,) = TASK.records(np.array([1]), shares, ONE)
+    assert (one["gold"], one["predicted"]) == (ONE.labels[1], ONE.labels[2])
+    assert one["probabilities"] == dict(zip(ONE.labels, (0.1, 0.2, 0.7), strict=True))
+    (several,) = TASK.records(np.array([[1.0, 0, 1]]), np.array([[0.9, 0.2, 0.1]]), MANY)
+    assert several["gold"] == [MANY.labels[0], MANY.labels[2]]
+    assert several["predicted"] == [MANY.labels[0]]
+    (none,) = TASK.records(np.zeros((1, 3)), np.zeros((1, 3)), MANY)
+    assert none["gold"] == none["predicted"] == []

@@ -10,8 +10,18 @@ from mulgil.examples import SHAPES, Example, PassageExample, TextExample, as_dic
 
 
 def test_every_shape_is_registered_under_its_own_name() -> None:
-    assert list(SHAPES) == ["text", "passage"]
+    names = ["text", "passage", "pair", "rated-pair", "entities", "question", "writing"]
+    assert list(SHAPES) == names
     assert all(shape.shape == name for name, shape in SHAPES.items())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_a_model_reads_are_fields_with_usual_column_names(name: str) -> None:
+    shape = SHAPES[name]
+    assert shape.inputs
+    assert {*shape.inputs} <= {*columns(shape)}
+    first = shape("row 1", *(["글"] * len(shape.inputs)))
+    assert as_dict(first)["id"] == "row 1"
 
 
 def test_columns_leave_the_id_out_and_never_share_a_name() -> None:

@@ -154,7 +154,7 @@ def test_texts_are_measured_whole_whatever_the_batches(name: str, tokens: int) -
         assert size.tolist() == [len(unicodedata.normalize("NFC", t).encode()) for t in TEXTS]
     figures = evaluation.headlines(task, task.judge(None, found, SCHEMA))
     assert figures["perplexity"] == pytest.approx(300)
-    assert figures["loss"] == pytest.approx(np.log(300)) == task.loss_of(None, found)
+    assert figures["loss"] == pytest.approx(np.log(300)) == task.loss_of(None, found, SCHEMA)
     again = BatchLoader(rows, None, LoaderSettings(tokens=333), 0, task.asker(tokenizer))
     assert evaluation.measure(Uniform(), again, task, SCHEMA).tolist() == found.tolist()
 
@@ -181,7 +181,7 @@ def test_nothing_has_defined_figures() -> None:
         assert figure("perplexity", *columns) == 1.0
         assert figure("bits-per-byte", *columns) == 0.0
         assert figure("token-accuracy", *columns) == 0.0
-    assert CausalLm(CausalLmSettings()).loss_of(None, np.zeros((0, 4))) == 0.0
+    assert CausalLm(CausalLmSettings()).loss_of(None, np.zeros((0, 4)), SCHEMA) == 0.0
 
 
 def test_likelihoods_are_taken_with_repeats() -> None:
@@ -241,7 +241,7 @@ def test_blanks_are_filled_each_with_its_likeliest_pieces() -> None:
     assert len(found[2]["blanks"]) == 2
     assert found[2]["probability"] == pytest.approx(0.09, abs=1e-4)
     assert "16" in found[3]["error"], "the limit is said"
-    assert all(tuple(answer) == task.fields(Schema("passage", ())) for answer in (found[0], found[2]))
+    assert all(tuple(answer) == task.fields(SCHEMA) for answer in (found[0], found[2]))
 
 
 @pytest.mark.parametrize("algorithm", LEARNT)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,16 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies
-from span_rows import entity_rows, every_tokenizer, measured, question_rows, text
 
 from mulgil import hangul
 from mulgil.errors import ModelError
 from mulgil.examples import EntitiesExample, QuestionExample, Span
-from mulgil.tasks import _answers, _spans
+from mulgil.tasks import _spans
 from mulgil.tasks.ner import Ner, NerSettings
 from mulgil.tasks.qa import Qa, QaSettings
 from mulgil.tokenizers._located import LocatedRows
 from mulgil.tokenizers.subword import Subword, SubwordSettings
+from span_rows import entity_rows, every_tokenizer, lost_answers, lost_entities, question_rows, text
 
 LENGTH, STRIDE = 64, 24
 NAMES = (
@@ -63,37 +62,6 @@ def plain(text: str) -> list[int]:
 # ---------------------------------------------------------------- there and back
 
 
-def lost_entities(tokenizer: Subword, rows: list[EntitiesExample]) -> list[Any]:
-    """Return what did not come back as it was: (text, gold, found)."""
-    schema, gold, found = measured(rows, NER, tokenizer)
-    wrong = []
-    for row, each in zip(rows, found, strict=True):
-        answers = NER.answer(each, row, schema)["entities"]
-        spans = tuple(Span(a["start"], a["end"], a["label"]) for a in answers)
-        texts = [row.text[span.start : span.end] for span in row.entities or ()]
-        if spans != row.entities or [a["text"] for a in answers] != texts:
-            wrong.append((row.text, row.entities, answers))
-    judged: Any = NER.judge(gold, found, schema)
-    assert wrong or judged.gold == judged.predicted
-    return wrong
-
-
-def lost_answers(tokenizer: Subword, rows: list[QuestionExample], task: Qa) -> list[Any]:
-    """Return what did not come back as it was: (context, gold, found)."""
-    schema, gold, found = measured(rows, task, tokenizer)
-    wrong = []
-    for row, each in zip(rows, found, strict=True):
-        answer, (span, *_) = task.answer(each, row, schema), row.answers or ()
-        right = row.context[span.start : span.end].rstrip()
-        if (answer["start"], answer["answer"]) != (span.start, right) or (
-            answer["end"] != span.start + len(right)
-        ):
-            wrong.append((row.context, span, answer))
-    judged: Any = task.judge(gold, found, schema)
-    assert wrong or [g[0] for g in judged.gold] == list(judged.predicted)
-    return wrong
-
-
 def check(tokenizer: Subword, count: int, seed: int, words: list[str]) -> None:
     """Send rows there and back: a third with answers, two thirds with entities."""
     entities = entity_rows(count - count // 3, seed, words)
@@ -102,7 +70,7 @@ def check(tokenizer: Subword, count: int, seed: int, words: list[str]) -> None:
     assert [row for row in entities if NER.problem(row, schema)] == []
     assert [row for row in questions if QA.problem(row, QA.schema([]))] == []
     assert sum(len(row.entities or ()) for row in entities) > count // 3
-    assert lost_entities(tokenizer, entities) == []
+    assert lost_entities(tokenizer, entities, NER) == []
     assert lost_answers(tokenizer, questions, QA) == []
 
 
@@ -153,7 +121,7 @@ def test_any_text_comes_back(data: strategies.DataObject, learnt: dict[str, Subw
     hypothesis.assume(spans)
     row = EntitiesExample("1", own, spans)
     assert _spans.fault(own, spans) is None
-    assert lost_entities(tokenizer, [row]) == []
+    assert lost_entities(tokenizer, [row], NER) == []
     for span in spans[:3]:
         asked = QuestionExample("1", "어디?", own, (Span(span.start, span.end),))
         assert lost_answers(tokenizer, [asked], QA) == []
@@ -177,8 +145,9 @@ def test_every_character_has_a_unit(
     texts = [text(draw, korean_texts[:30], 30) for _ in range(25)]
     texts += ["\u200b가", "가.\u200b", "\u200b", "가 " * 80, "\u200b가" * 70, "\u0301", ".", "\x00"]
     tokenizer = learnt[name]
-    single, double = located(tokenizer, texts, stride), located(
-        tokenizer, [("네?", each) for each in texts], stride
+    single, double = (
+        located(tokenizer, texts, stride),
+        located(tokenizer, [("네?", each) for each in texts], stride),
     )
     whole = [*map(tokenizer.ids, map(hangul.normalise, texts))]
     for owner, own in enumerate(texts):
@@ -226,7 +195,7 @@ def test_windows_share_the_stride(learnt: dict[str, Subword]) -> None:
         parts = [[character for _, _, character in units[1:]] for _, units in found]
         assert parts[0][0] == 0
         assert parts[-1][-1] == 299
-        for one, two in zip(parts[:-1], parts[1:], strict=True):
+        for one, two in itertools.pairwise(parts):
             assert len({*one} & {*two}) == expected
             assert len(one) == LENGTH - 2
     assert len(windows(located(tokenizer, [letters[:62]], 10), 0)) == 1
@@ -312,107 +281,23 @@ def test_long_answers_across_windows(learnt: dict[str, Subword]) -> None:
     assert lost_answers(learnt["syllable"], rows, QA) == []
 
 
-# ---------------------------------------------------------------- published data
+# ---------------------------------------------------------------- the user's places
 
 
-def _decomposed(text: str, spans: Iterable[Span]) -> tuple[str, tuple[Span, ...]]:
-    """Return a text in NFD with its spans."""
-
-    def size(part: str) -> int:
-        return len(unicodedata.normalize("NFD", part))
-
-    moved = (Span(size(text[: s.start]), size(text[: s.end]), s.label) for s in spans)
-    return unicodedata.normalize("NFD", text), tuple(moved)
-
-
-def _published(name: str, data_folder: Path) -> list[Any]:
-    """Return all rows of a published data set, or skip."""
-    from mulgil import fetch, registry
-
-    dataset = registry.load("datasets", name)
-    made = dataset(dataset.Settings())
-    for source in made.sources:
-        if not any((data_folder / f"{source.path}{end}").exists() for end in ("", ".gz")):
-            pytest.skip(f"{source.path} is not in the folder that MULGIL_DATA names")
-    parts = made.read(fetch.collect(made, download=False))
-    return [row for part in parts.rows.values() for row in part]
-
-
-def _korquad(data_folder: Path) -> tuple[list[Any], Subword, Qa]:
-    rows = _published("korquad", data_folder)
-    contexts = list(dict.fromkeys(row.context for row in rows))
-    chosen = SubwordSettings(vocab_size=8000, max_length=256)
-    tokenizer = Subword.make(chosen, None, contexts[::10], 7)
-    return rows, tokenizer, Qa(QaSettings(stride=100))
-
-
-def test_no_published_answer_is_lost_in_windows(data_folder: Path) -> None:
-    """G19, M22, TK-09: all 5,774 of KorQuAD, 241 of them at character 0, are whole in a window."""
-    rows, tokenizer, task = _korquad(data_folder)
-    assert len(rows) == 5774
-    assert sum(row.answers[0].start == 0 for row in rows) == 241
-    gold = task.gold(rows, task.schema(rows))
-    encoded: Any = tokenizer.located([task.text(row) for row in rows], task.stride)
-    kept: dict[int, str] = {}
-    for window, owner in enumerate(encoded.owners.tolist()):
-        characters = encoded.units(window)
-        start, end = _answers.places(characters, gold[owner])
-        if start:
-            kept[owner] = gold[owner].text[characters[start] : characters[end] + 1]
-    right = [row.context[row.answers[0].start : row.answers[0].end] for row in rows]
-    assert [kept.get(i) for i in range(len(rows))] == [text.rstrip() for text in right]
-    assert sum(text != text.rstrip() for text in right) == 3, "a space at the end has no unit"
-    first = [row for row in rows if row.answers[0].start == 0][::8]
-    assert lost_answers(tokenizer, first, task) == []
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_every_published_answer_comes_back(form: str, data_folder: Path) -> None:
-    """G19, M22: 5,774 of 5,774, composed and decomposed."""
-    rows, tokenizer, task = _korquad(data_folder)
-    if form == "NFD":
-        rows = [
-            QuestionExample(row.id, row.question, *_decomposed(row.context, row.answers))
-            for row in rows
-        ]
-        assert sum(row.answers[0].start > 0 for row in rows) == 5774 - 241
-    schema = task.schema(rows)
-    assert [row.id for row in rows if task.problem(row, schema)] == []
-    assert len(rows) == 5774
-    for part in range(0, len(rows), 500):
-        assert lost_answers(tokenizer, rows[part : part + 500], task) == []
-
-
-@pytest.mark.parametrize("name", ["wordpiece", "dropping"])
-def test_every_published_entity_comes_back(
-    name: str, learnt: dict[str, Subword], data_folder: Path
-) -> None:
-    """TK-10, M23: entities of KLUE-NER, a tenth of them decomposed; all 14,257 in the long run."""
-    rows = _published("klue-ner", data_folder)
-    assert (len(rows), sum(len(row.entities) for row in rows)) == (5000, 14257)
-    some = [row for row in rows[::12] if row.entities]
-    check_entities(learnt[name], some)
-    check_entities(learnt[name], [_nfd(row) for row in some[::10]])
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_all_published_entities_come_back(
-    form: str, learnt: dict[str, Subword], data_folder: Path
-) -> None:
-    """TK-10, M23."""
-    rows = _published("klue-ner", data_folder)
-    if form == "NFD":
-        rows = [_nfd(row) for row in rows]
-    check_entities(learnt["bpe with bytes"], rows)
-
-
-def _nfd(row: EntitiesExample) -> EntitiesExample:
-    return EntitiesExample(row.id, *_decomposed(row.text, row.entities or ()))
-
-
-def check_entities(tokenizer: Subword, rows: list[EntitiesExample]) -> None:
-    schema = NER.schema(rows)
-    assert [row.id for row in rows if NER.problem(row, schema)] == []
-    assert lost_entities(tokenizer, rows) == []
+@pytest.mark.parametrize(
+    "sample", ["각나", "e\u0301a", "\u1100\u1161\u11a8나", "가\u0301\u0323 나", "가나"]
+)
+def test_places_of_the_user_become_those_of_the_composed_text(sample: str) -> None:
+    """TK-01: there and back for every span of whole letters; an edge within one moves outward."""
+    edges = hangul.offsets(sample)
+    clean = hangul.normalise(sample)
+    whole = list(dict.fromkeys(edges or [(i, i + 1) for i in range(len(sample))]))
+    for start in range(len(sample)):
+        for end in range(start + 1, len(sample) + 1):
+            span = hangul.from_user((start, end), edges)
+            assert 0 <= span[0] < span[1] <= len(clean)
+            wider = hangul.to_user(span, edges)
+            first = max(a for a, _ in whole if a <= start)
+            last = min(b for _, b in whole if b >= end)
+            assert wider == (first, last)
+            assert clean[slice(*span)] == hangul.normalise(sample[slice(*wider)])

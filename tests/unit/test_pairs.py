@@ -16,6 +16,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from mulgil import cache, hangul
 from mulgil.errors import ModelError
+from mulgil.examples import PairExample, QuestionExample, TextExample
+from mulgil.predictor import _read
 from mulgil.tokenizers._pairs import paired, template
 from mulgil.tokenizers._ragged import Ragged
 from mulgil.tokenizers.subword import Subword, SubwordSettings
@@ -202,7 +204,9 @@ def test_what_makes_two_pairs_the_same_to_the_data_check() -> None:
 
 def test_too_little_room_for_two_texts(korean_texts: list[str]) -> None:
     tokenizer = subword(korean_texts, "bpe", 4)
-    with pytest.raises(ModelError, match=r"max_length is 4, but two texts need 5 or more") as caught:
+    with pytest.raises(
+        ModelError, match=r"max_length is 4, but two texts need 5 or more"
+    ) as caught:
         tokenizer.encode([("가", "나")])
     assert "\n" not in str(caught.value)
     assert tokenizer.encode(["영화가 정말"]).lengths.tolist() == [4], "one text still has room"
@@ -212,9 +216,7 @@ def test_a_tokenizer_without_a_template_for_two_texts(korean_texts: list[str]) -
     """Two texts that nothing parts would be learnt as one."""
     backend = tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0, "[PAD]": 1, "가": 2}, "[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    files = PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]"
-    )
+    files = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]")
     with pytest.raises(ModelError, match="no template for two texts") as caught:
         Subword(files.backend_tokenizer, files, 16).encode([("가", "가")])
     assert "\n" not in str(caught.value)
@@ -241,3 +243,39 @@ def test_the_unknown_share_of_pairs(learnt: dict[str, Subword]) -> None:
     encoded = tokenizer.encode([("영화 𠮷", "영화")])
     assert encoded.unknown == 1 / (int(encoded.lengths[0]) - 3)
     assert tokenizer.encode([("영화", "영화")]).unknown == 0.0
+
+
+# ---------------------------------------------------------------- rows that are to be answered
+
+
+@pytest.mark.parametrize(
+    "row", [("가", "나"), ["가", "나"], {"first": "가", "second": "나", "label": "함의"}]
+)
+def test_rows_of_two_texts_are_read(row: Any) -> None:
+    """As tuples, as lists, or by the names of the inputs; a gold label is no input."""
+    assert _read(row, PairExample) == PairExample("", "가", "나")
+
+
+@pytest.mark.parametrize(
+    ("row", "shape", "error"),
+    [
+        ("가", PairExample, "a row needs 2 texts (first, second)"),
+        (("가",), PairExample, "a row needs 2 texts (first, second)"),
+        (("가", "나", "다"), PairExample, "a row needs 2 texts (first, second)"),
+        ((), QuestionExample, "a row needs 2 texts (question, context)"),
+        (None, QuestionExample, "a row needs 2 texts (question, context)"),
+        ({"first": "가"}, PairExample, "a second must be a string, not NoneType"),
+        ({"sentence1": "가", "sentence2": "나"}, PairExample, "a first must be a string"),
+        (("가", 3), QuestionExample, "a context must be a string, not int"),
+        (("가", " "), PairExample, "empty second"),
+        (("가", "나" * 1_000_001), PairExample, "1,000,001 characters"),
+        (["가"], TextExample, "a text must be a string, not list"),
+        (("가", "나"), TextExample, "a text must be a string, not tuple"),
+    ],
+)
+def test_rows_that_cannot_be_answered(row: Any, shape: Any, error: str) -> None:
+    """PR-02: an error in its own place, in one line that names the input."""
+    found = _read(row, shape)
+    assert isinstance(found, dict)
+    assert found["error"].startswith(error)
+    assert "\n" not in found["error"]

@@ -99,7 +99,7 @@ def test_pairs_are_counted_and_weighed() -> None:
 
 
 def test_the_loss_of_measured_pairs_is_the_mean_of_what_is_learnt() -> None:
-    """EV-02: a report's loss and the training's are the same figure."""
+    """A report's loss and the training's are the same figure."""
     torch = pytest.importorskip("torch")
     task = nli()
     schema = task.schema(PAIRS)
@@ -118,7 +118,9 @@ def test_answers_of_pairs() -> None:
     judged = task.judge(np.array([0, 1]), shares, schema)
     assert isinstance(judged, Scored)
     assert (judged.predicted.tolist(), judged.labels) == ([0, 2], LABELS)
-    assert [(r["gold"], r["predicted"]) for r in task.records(np.array([0, 1]), shares, schema)] == [
+    assert [
+        (r["gold"], r["predicted"]) for r in task.records(np.array([0, 1]), shares, schema)
+    ] == [
         ("모순", "모순"),
         ("중립", "함의"),
     ]
@@ -224,10 +226,10 @@ def test_the_loss_of_measured_ratings_is_the_mean_of_what_is_learnt() -> None:
 def test_answers_of_ratings() -> None:
     task = sts()
     schema = task.schema([])
-    gold, found = np.array([[1.0], [4.5]], np.float32), np.array([[0.5], [4.12345]])
+    gold, found = np.array([[1.0], [4.5]], np.float32), np.array([[0.5], [4.12343]])
     judged = task.judge(gold, found, schema)
     assert isinstance(judged, Rated)
-    assert (judged.gold.tolist(), judged.predicted.tolist()) == ([1.0, 4.5], [0.5, 4.12345])
+    assert (judged.gold.tolist(), judged.predicted.tolist()) == ([1.0, 4.5], [0.5, 4.12343])
     assert judged.gold.dtype == judged.predicted.dtype == np.float64
     assert list(task.records(gold, found, schema)) == [
         {"gold": 1.0, "predicted": 0.5},
@@ -251,6 +253,6 @@ def test_answers_of_ratings() -> None:
     ],
 )
 def test_scales_that_are_none(wrong: dict[str, Any]) -> None:
-    """CF-01."""
+    """CF-01, CF-03."""
     with pytest.raises(pydantic.ValidationError):
         StsSettings(**wrong)

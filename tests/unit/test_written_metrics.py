@@ -317,7 +317,7 @@ def test_what_is_too_short_for_a_pair_can_still_be_right(kind: type[RowMetric]) 
 
 def test_a_missing_analyser_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
-    with pytest.raises(ModelError, match=r'^metric "rouge-morpheme" needs .*mulgil\[korean\].*$'):
+    with pytest.raises(ModelError, match=r'^metric "rouge-l-morpheme" needs .*mulgil\[korean\].*$'):
         RougeMorpheme()
 
 

@@ -131,20 +131,18 @@ class Seq2SeqNetwork(VocabularyNetwork):
         with torch.inference_mode():
             try:
                 ids = torch.arange(1, 9, device=self.device)[None] * 7919 % self.outputs  # [1, 8]
-                mask = torch.ones_like(ids)
-                next_one = (ids + 1) % self.outputs
-                later = torch.cat([ids[:, :-1], next_one[:, -1:]], 1)
-                plain = _both(ids, ids, mask)
-                scores = self._all_words(plain, mask.bool())  # [8, V]
-                after = self._all_words(_both(ids, later, mask), mask.bool())
-                other = self._all_words(_both(next_one, ids, mask), mask.bool())
+                asked = torch.ones_like(ids, dtype=torch.bool)
+                plain = _both(ids, ids)
+                scores = self._all_words(plain, asked)  # [8, V]
+                before = self._all_words(_both(ids, ids[:, :-1]), asked[:, :-1])
+                other = self._all_words(_both((ids + 1) % self.outputs, ids), asked)
             except Exception as error:  # whatever an architecture says that wants other inputs
                 reason = " ".join(str(error).split())[:200]
                 raise ModelError(
                     f"model.pretrained: {name} cannot run on tokens alone ({reason}); use an"
                     " encoder-decoder for text, such as T5 or BART"
                 ) from error
-            if not torch.allclose(scores[:-1], after[:-1], atol=1e-3, rtol=1e-3):
+            if not torch.allclose(scores[:-1], before, atol=1e-3, rtol=1e-3):
                 raise ModelError(
                     f"model.pretrained: the decoder of {name} reads ahead, so it cannot say how"
                     " likely a text is; use one such as T5 or BART"
@@ -157,7 +155,7 @@ class Seq2SeqNetwork(VocabularyNetwork):
             if not isinstance(self.module.get_output_embeddings(), nn.Linear):
                 return False
             try:
-                found = nn.functional.linear(self._before_words(plain, mask.bool()), *self._layer())
+                found = nn.functional.linear(self._before_words(plain, asked), *self._layer())
             except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
                 return False  # its vocabulary sees something of another shape
         return found.shape == scores.shape and torch.allclose(found, scores, atol=1e-4, rtol=1e-4)
@@ -215,12 +213,13 @@ def _start(module: Any) -> int:
     return int(found)
 
 
-def _both(given: Tensor, read: Tensor, mask: Tensor) -> dict[str, Tensor]:
+def _both(given: Tensor, read: Tensor) -> dict[str, Tensor]:
+    """Return what both sides read, without padding."""
     return {
         "input_ids": given,
-        "attention_mask": mask,
+        "attention_mask": torch.ones_like(given),
         "decoder_input_ids": read,
-        "decoder_attention_mask": mask,
+        "decoder_attention_mask": torch.ones_like(read),
     }
 
 

@@ -2,7 +2,7 @@
 
 Chosen: whether an answer is exact is asked of the metric that comes first in result.json, row by
 row, so that its rules about punctuation and case are those of the figure at the top. The files do
-not say where in the passage an answer stood, so its words are marked where they first stand.
+not say where in the passage the right words stood, so they are marked where they first stand.
 """
 
 from __future__ import annotations
@@ -123,6 +123,9 @@ def _mistake(
 def _around(passage: str, row: Row) -> Markup:
     """Return the passage around the given answer and the first right one that stands there."""
     golds = [place for text in row["gold"] for place in _place(passage, text)][:1]
+    start, end = row.get("start"), row.get("end")
+    if isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(passage):
+        return marks.marked(passage, marks.groups(golds, [Stretch(start, end)]))
     return marks.marked(passage, marks.groups(golds, _place(passage, row["predicted"])))
 
 

@@ -142,6 +142,8 @@ class Qa(SpanTask):
                 "gold": [*_texts(each)],
                 "predicted": each.text[best.start : best.end],
                 "probability": round(best.probability, 6),
+                "start": best.start,
+                "end": best.end,
             }
 
     def fields(self, schema: Schema) -> tuple[str, ...]:

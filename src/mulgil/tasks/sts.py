@@ -25,9 +25,9 @@ from mulgil.objectives import LabelTask
 class StsSettings(settings.Settings):
     """Settings of semantic textual similarity."""
 
-    lowest: float = pydantic.Field(0.0, allow_inf_nan=False)
+    lowest: float = pydantic.Field(0.0, ge=-1e6, le=1e6)
     """The rating of texts that have nothing in common."""
-    highest: float = pydantic.Field(5.0, allow_inf_nan=False)
+    highest: float = pydantic.Field(5.0, ge=-1e6, le=1e6)
     """The rating of texts that mean the same."""
 
     @pydantic.model_validator(mode="after")

@@ -1,12 +1,11 @@
 """Windows of texts whose characters are scored: which token and which place in it stands for each.
 
 Chosen: every character that is no white space has a unit, whatever the vocabulary makes of it: one
-that a normaliser drops goes with the token before it (at the very beginning with the special one),
-one that is spelt in several tokens with the
-first of them. So a span of characters always comes back exactly, although Korean pieces run over
-the end of a word's stem. A long text is cut into windows that share `stride` tokens; a question
-before it is whole in each of them, but for one that would take more than half of the room. It costs
-12 bytes a character.
+that a normaliser drops goes with the token before it (the first ones with the special token there),
+one that is spelt in several tokens with the first of them. So a span of characters always comes
+back exactly, although Korean pieces run over the end of a word's stem. A long text is cut into
+windows that share `stride` tokens; a question before it is whole in each of them, but for one that
+would take more than half of the room. It costs 12 bytes a character.
 """
 
 from __future__ import annotations

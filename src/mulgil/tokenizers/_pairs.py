@@ -3,7 +3,8 @@
 Chosen: the places of the special tokens are read off the tokenizer's own template once, and rows
 are put together here, so that each of the two texts has been made safe by itself and a window of
 the second one is a matter of slicing. Where both do not fit, the longer one is cut first, to the
-same tokens as transformers' "longest_first" does it. It costs one trial encoding, and a template that depends on the text would not be noticed.
+same tokens as with transformers' "longest_first". It costs one trial encoding, and a template that
+depends on the text would not be noticed.
 """
 
 from __future__ import annotations
