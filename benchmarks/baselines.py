@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from mulgil import evaluation, pipeline, recipe, registry
-from mulgil.flow import Written
+from mulgil.judged import Written
 from mulgil.objectives import RowMetric
 
 NEEDS_A_MODEL = {"perplexity", "bits-per-byte", "distinct"}

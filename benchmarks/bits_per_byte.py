@@ -43,7 +43,8 @@ import numpy as np
 from mulgil import cache, evaluation, hangul, hardware, pipeline, recipe, registry, statistics
 from mulgil.errors import DataError, MulgilError
 from mulgil.examples import Example, PassageExample
-from mulgil.flow import UNASKED, Array, Blanks, Likelihood, Schema
+from mulgil.flow import UNASKED, Array, Blanks, Schema
+from mulgil.judged import Likelihood
 from mulgil.loader import BatchLoader
 from mulgil.metrics.bits_per_byte import BitsPerByte
 from mulgil.models.decoder import Decoder

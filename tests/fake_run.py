@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mulgil import statistics
-from mulgil.flow import Likelihood, Scored
+from mulgil.judged import Likelihood, Scored
 from mulgil.metrics.accuracy import Accuracy
 from mulgil.metrics.bits_per_byte import BitsPerByte
 from mulgil.metrics.confusion import Confusion

@@ -12,7 +12,7 @@ import numpy as np
 
 from mulgil import registry, statistics
 from mulgil.examples import Span
-from mulgil.flow import Rated, Tagged, Written
+from mulgil.judged import Rated, Tagged, Written
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fake_run import make_run, scored_rows, write_lines, write_object

@@ -21,18 +21,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
-from mulgil.flow import (
-    Array,
-    Batch,
-    Frame,
-    Head,
-    Kind,
-    Outcome,
-    Parts,
-    Skill,
-    Source,
-    Text,
-)
+from mulgil.flow import Array, Batch, Frame, Head, Kind, Outcome, Parts, Skill, Source, Text
 from mulgil.networks import Learner, Network
 from mulgil.objectives import Task
 from mulgil.settings import Settings

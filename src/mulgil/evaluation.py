@@ -15,7 +15,8 @@ import numpy as np
 from mulgil import registry, statistics
 from mulgil.contracts import Encoded
 from mulgil.errors import DivergedError
-from mulgil.flow import UNASKED, Array, Attempts, Blanks, Judged, Schema
+from mulgil.flow import UNASKED, Array, Blanks, Schema
+from mulgil.judged import Attempts, Judged
 from mulgil.loader import BatchLoader
 from mulgil.networks import Network
 from mulgil.objectives import LabelTask, RowMetric, SpanTask, Task, Window, WritingTask

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from mulgil.examples import Example
-from mulgil.flow import Array, Asker, Frame, Head, Judged, Marked, Sampling, Schema, Skill, Text
+from mulgil.flow import Array, Asker, Frame, Head, Marked, Sampling, Schema, Skill, Text
+from mulgil.judged import Judged
 from mulgil.networks import LanguageNetwork
 from mulgil.settings import Settings
 

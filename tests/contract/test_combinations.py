@@ -19,7 +19,8 @@ from mulgil.answers import _flat as answers_flat
 from mulgil.contracts import refusal
 from mulgil.errors import SettingError
 from mulgil.examples import SHAPES, Example
-from mulgil.flow import Array, Attempts
+from mulgil.flow import Array
+from mulgil.judged import Attempts
 from mulgil.predictor import Predictor
 
 TINY = [

@@ -19,19 +19,8 @@ import pytest
 from mulgil import hangul, registry
 from mulgil.contracts import Tokenizer
 from mulgil.examples import SHAPES, Span
-from mulgil.flow import (
-    Array,
-    Frame,
-    Judged,
-    Kind,
-    Likelihood,
-    Rated,
-    Schema,
-    Scored,
-    Skill,
-    Tagged,
-    Written,
-)
+from mulgil.flow import Array, Frame, Kind, Schema, Skill
+from mulgil.judged import Judged, Likelihood, Rated, Scored, Tagged, Written
 from mulgil.objectives import LabelTask, LanguageTask, RowMetric, SpanTask, WritingTask
 from mulgil.recipe import LoaderSettings, TrainerSettings
 from mulgil.settings import Settings

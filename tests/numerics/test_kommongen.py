@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from mulgil.flow import Written
+from mulgil.judged import Written
 from mulgil.metrics.bleu import Bleu
 from mulgil.metrics.rouge_l import Rouge
 from mulgil.metrics.rouge_l_character import RougeCharacter

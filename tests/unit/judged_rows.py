@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mulgil.flow import Judged, Likelihood, Rated, Scored, Tagged
+from mulgil.judged import Judged, Likelihood, Rated, Scored, Tagged
 from mulgil.metrics.accuracy import Accuracy
 from mulgil.metrics.bits_per_byte import BitsPerByte
 from mulgil.metrics.character_f1 import CharacterF1

@@ -11,7 +11,8 @@ import pytest
 
 from mulgil import evaluation, result
 from mulgil.errors import DivergedError, StoppedError
-from mulgil.flow import Array, Batch, Schema, Scored
+from mulgil.flow import Array, Batch, Schema
+from mulgil.judged import Scored
 from mulgil.loader import BatchLoader
 from mulgil.networks import Network
 from mulgil.recipe import LoaderSettings

@@ -11,7 +11,8 @@ import pytest
 
 from mulgil import cache, evaluation, registry
 from mulgil.examples import PassageExample
-from mulgil.flow import UNASKED, Array, Blanks, Frame, Likelihood, Schema
+from mulgil.flow import UNASKED, Array, Blanks, Frame, Schema
+from mulgil.judged import Likelihood
 from mulgil.loader import BatchLoader
 from mulgil.networks import LanguageNetwork
 from mulgil.recipe import LoaderSettings

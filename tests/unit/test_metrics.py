@@ -24,7 +24,8 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from mulgil.examples import Span
-from mulgil.flow import Array, Judged, Rated, Scored, Tagged
+from mulgil.flow import Array
+from mulgil.judged import Judged, Rated, Scored, Tagged
 from mulgil.metrics.accuracy import Accuracy
 from mulgil.metrics.character_f1 import CharacterF1
 from mulgil.metrics.confusion import Confusion

@@ -67,7 +67,7 @@ METRIC = '''\
 """Share of rows that are all right."""
 
 from mulgil.objectives import Metric
-from mulgil.flow import Scored
+from mulgil.judged import (Scored)
 
 
 class {name}(Metric):

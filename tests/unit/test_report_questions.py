@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mulgil import registry
-from mulgil.flow import Written
+from mulgil.judged import Written
 from mulgil.report.figures import Figures
 from mulgil.report.questions import JUDGES, Questions, judge
 

@@ -10,7 +10,8 @@ import pytest
 from judged_rows import READ, Maker
 
 from mulgil import statistics
-from mulgil.flow import Array, Scored
+from mulgil.flow import Array
+from mulgil.judged import Scored
 from mulgil.metrics.ece import Ece
 from mulgil.objectives import RowMetric
 from mulgil.statistics import Interval, bootstrap, bootstrap_sums

@@ -10,7 +10,8 @@ import pytest
 
 from mulgil.errors import DataError
 from mulgil.examples import PairExample, RatedPairExample, TextExample
-from mulgil.flow import Rated, Schema, Scored
+from mulgil.flow import Schema
+from mulgil.judged import Rated, Scored
 from mulgil.tasks._labelled import LabelSettings
 from mulgil.tasks.nli import Nli
 from mulgil.tasks.sts import Sts, StsSettings

@@ -10,7 +10,8 @@ import pytest
 
 from mulgil.errors import DataError
 from mulgil.examples import QuestionExample, Span
-from mulgil.flow import Schema, Written
+from mulgil.flow import Schema
+from mulgil.judged import Written
 from mulgil.objectives import Window
 from mulgil.tasks.qa import Qa, QaSettings
 from span_rows import NFD, PLACES, TEXT, Windows, batch, characters, scored

@@ -11,7 +11,8 @@ import pytest
 
 from mulgil.errors import DataError
 from mulgil.examples import EntitiesExample, QuestionExample, Span, TextExample
-from mulgil.flow import UNASKED, Marked, Schema, Tagged
+from mulgil.flow import UNASKED, Marked, Schema
+from mulgil.judged import Tagged
 from mulgil.objectives import Window
 from mulgil.tasks import _spans
 from mulgil.tasks.ner import Ner, NerSettings

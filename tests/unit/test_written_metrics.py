@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulgil.errors import ModelError
-from mulgil.flow import Written
+from mulgil.judged import Written
 from mulgil.metrics import _rouge, _sacrebleu
 from mulgil.metrics.bleu import Bleu
 from mulgil.metrics.chrf import Chrf

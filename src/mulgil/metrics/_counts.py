@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mulgil.flow import Array, Scored, Tagged
+from mulgil.flow import Array
+from mulgil.judged import Scored, Tagged
 from mulgil.objectives import RowMetric
 
 Mark = tuple[int, Any]

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from mulgil import hangul
-from mulgil.flow import Array, Written
+from mulgil.flow import Array
+from mulgil.judged import Written
 from mulgil.metrics import _written
 from mulgil.objectives import RowMetric
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from mulgil import hangul
 from mulgil.errors import ModelError
-from mulgil.flow import Array, Written
+from mulgil.flow import Array
+from mulgil.judged import Written
 from mulgil.metrics import _written
 
 

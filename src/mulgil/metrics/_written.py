@@ -11,7 +11,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 
-from mulgil.flow import Array, Written
+from mulgil.flow import Array
+from mulgil.judged import Written
 
 
 def golds(scored: Written) -> list[tuple[str, ...]]:

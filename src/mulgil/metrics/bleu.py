@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from mulgil.flow import Array, Written
+from mulgil.flow import Array
+from mulgil.judged import Written
 from mulgil.metrics import _sacrebleu
 from mulgil.objectives import RowMetric
 

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mulgil.examples import Span
-from mulgil.flow import Array, Tagged
+from mulgil.flow import Array
+from mulgil.judged import Tagged
 from mulgil.metrics._counts import Mark, f1, matched
 from mulgil.objectives import RowMetric
 

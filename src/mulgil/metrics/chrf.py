@@ -9,7 +9,8 @@ text is empty counts nothing at all, as sacrebleu has it: `exact-match` sees suc
 
 from __future__ import annotations
 
-from mulgil.flow import Array, Written
+from mulgil.flow import Array
+from mulgil.judged import Written
 from mulgil.metrics import _sacrebleu
 from mulgil.objectives import RowMetric
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.flow import Scored
+from mulgil.judged import Scored
 from mulgil.objectives import Metric
 
 

@@ -14,7 +14,7 @@ import itertools
 from collections import Counter
 
 from mulgil import hangul
-from mulgil.flow import Written
+from mulgil.judged import Written
 from mulgil.objectives import Metric
 
 

@@ -9,7 +9,8 @@ read into entities is decided where tags are read, not here.
 
 from __future__ import annotations
 
-from mulgil.flow import Array, Tagged
+from mulgil.flow import Array
+from mulgil.judged import Tagged
 from mulgil.metrics._counts import entities_of, f1
 from mulgil.objectives import RowMetric
 

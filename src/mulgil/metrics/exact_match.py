@@ -8,7 +8,8 @@ punctuation should not count, take `korquad-f1` or `squad-f1`.
 from __future__ import annotations
 
 from mulgil import hangul
-from mulgil.flow import Array, Written
+from mulgil.flow import Array
+from mulgil.judged import Written
 from mulgil.metrics import _written
 from mulgil.objectives import RowMetric
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 import string
 
 from mulgil import hangul
-from mulgil.flow import Array, Written
+from mulgil.flow import Array
+from mulgil.judged import Written
 from mulgil.metrics import _written
 from mulgil.objectives import RowMetric
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mulgil.flow import Array, Likelihood
+from mulgil.flow import Array
+from mulgil.judged import Likelihood
 from mulgil.objectives import RowMetric
 
 

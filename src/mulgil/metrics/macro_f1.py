@@ -7,7 +7,8 @@ several labels a row, when zero_division is NaN).
 
 from __future__ import annotations
 
-from mulgil.flow import Array, Scored
+from mulgil.flow import Array
+from mulgil.judged import Scored
 from mulgil.metrics._counts import f1, labels_of
 from mulgil.objectives import RowMetric
 

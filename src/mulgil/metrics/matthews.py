@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.flow import Array, Scored
+from mulgil.flow import Array
+from mulgil.judged import Scored
 from mulgil.metrics._counts import labels_of
 from mulgil.objectives import RowMetric
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mulgil.flow import Array, Scored
+from mulgil.flow import Array
+from mulgil.judged import Scored
 from mulgil.metrics._counts import Table, labels_of
 
 

@@ -5,7 +5,8 @@ An entity is right when its first character, its last and its kind are, as in `e
 
 from __future__ import annotations
 
-from mulgil.flow import Array, Tagged
+from mulgil.flow import Array
+from mulgil.judged import Tagged
 from mulgil.metrics._counts import Table, entities_of
 
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mulgil.flow import Array, Rated
+from mulgil.flow import Array
+from mulgil.judged import Rated
 from mulgil.objectives import RowMetric
 
 

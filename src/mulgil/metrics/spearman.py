@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.flow import Array, Rated
+from mulgil.flow import Array
+from mulgil.judged import Rated
 from mulgil.metrics.pearson import Pearson
 from mulgil.objectives import Metric
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulgil.flow import Array, Likelihood
+from mulgil.flow import Array
+from mulgil.judged import Likelihood
 from mulgil.objectives import RowMetric
 
 

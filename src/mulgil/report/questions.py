@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mulgil import registry
-from mulgil.flow import Written
+from mulgil.judged import Written
 from mulgil.objectives import Metric
 from mulgil.report import gather, marks
 from mulgil.report.cards import TITLES

@@ -19,7 +19,8 @@ import pydantic
 from mulgil import settings
 from mulgil.errors import DataError, nearest
 from mulgil.examples import Example
-from mulgil.flow import Array, Head, Judged, Schema, Scored
+from mulgil.flow import Array, Head, Schema
+from mulgil.judged import Judged, Scored
 from mulgil.objectives import LabelTask
 
 

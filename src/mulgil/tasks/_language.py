@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from mulgil.errors import DataError
 from mulgil.examples import Example, PassageExample
-from mulgil.flow import Array, Head, Judged, Likelihood, Schema
+from mulgil.flow import Array, Head, Schema
+from mulgil.judged import Judged, Likelihood
 from mulgil.objectives import LanguageTask
 
 

@@ -17,7 +17,8 @@ import pydantic
 from mulgil import hangul, settings
 from mulgil.errors import DataError
 from mulgil.examples import Example, WritingExample
-from mulgil.flow import Attempts, Composed, Head, Judged, Sampling, Schema, Skill
+from mulgil.flow import Head, Sampling, Schema, Skill
+from mulgil.judged import Attempts, Composed, Judged
 from mulgil.objectives import WritingTask
 
 PLACE = "{text}"

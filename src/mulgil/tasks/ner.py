@@ -20,7 +20,8 @@ import pydantic
 from mulgil import hangul, settings
 from mulgil.errors import DataError, nearest
 from mulgil.examples import EntitiesExample, Example, Span
-from mulgil.flow import UNASKED, Array, Asker, Head, Judged, Located, Marked, Schema, Skill, Tagged
+from mulgil.flow import UNASKED, Array, Asker, Head, Located, Marked, Schema, Skill
+from mulgil.judged import Judged, Tagged
 from mulgil.objectives import SpanTask, Window
 from mulgil.tasks import _chain, _spans
 from mulgil.tasks._labelled import distinct

@@ -20,7 +20,8 @@ import pydantic
 from mulgil import hangul, settings
 from mulgil.errors import DataError
 from mulgil.examples import Example, QuestionExample
-from mulgil.flow import Array, Asker, Head, Judged, Located, Marked, Schema, Skill, Text, Written
+from mulgil.flow import Array, Asker, Head, Located, Marked, Schema, Skill, Text
+from mulgil.judged import Judged, Written
 from mulgil.objectives import SpanTask, Window
 from mulgil.tasks import _answers, _spans
 
@@ -166,8 +167,8 @@ class Qa(SpanTask):
             )
         if not self.settings.characters:
             return {**found[0], "best": found}
-        each = _answers.shares(windows, self.settings.max_answer, self.settings.no_answer)
-        spelt = _spans.spelt(text, each[:, 0], each[:, 1:], ("start", "inside", "end"))
+        shares = _answers.shares(windows, self.settings.max_answer, self.settings.no_answer)
+        spelt = _spans.spelt(text, shares[:, 0], shares[:, 1:], ("start", "inside", "end"))
         return {**found[0], "best": found, "characters": spelt}
 
 

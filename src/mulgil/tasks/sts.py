@@ -18,7 +18,8 @@ import pydantic
 from mulgil import settings
 from mulgil.errors import DataError
 from mulgil.examples import Example, RatedPairExample
-from mulgil.flow import Array, Head, Judged, Rated, Schema, Skill, Text
+from mulgil.flow import Array, Head, Schema, Skill, Text
+from mulgil.judged import Judged, Rated
 from mulgil.objectives import LabelTask
 
 
