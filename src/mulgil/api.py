@@ -25,10 +25,10 @@ from mulgil import (
     vocabulary,
 )
 from mulgil import plan as planning
-from mulgil.contracts import DataSettings
+from mulgil.contracts import Dataset, DataSettings
 from mulgil.errors import DataError, RunError, SettingError
 from mulgil.flow import Rejected
-from mulgil.objectives import LanguageTask
+from mulgil.objectives import LanguageTask, Task
 from mulgil.predictor import Predictor
 from mulgil.report.page import write_report
 from mulgil.rundir import Say
@@ -208,9 +208,32 @@ def data_check(name: str, *overrides: str) -> dict[str, Any]:
         overrides: `data.key=value`, how to read it; `task.name=...`, what the rows are for, by
             default a task of their shape, of files classification.
     """
+    dataset, settings, task = _read_for(name, overrides)
+    made = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
+    try:
+        schema = task.schema(made.train)
+    except DataError:  # the task has no schema for these rows, but they can be counted
+        return inspect.report(made, task, None)
+    for part, rows in made.items():
+        problems = [(row, task.problem(row, schema)) for row in rows]
+        made.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
+        setattr(made, part, [row for row, reason in problems if not reason])
+    return inspect.report(made, task, schema)
+
+
+def data_rows(name: str, *overrides: str) -> Iterator[tuple[str, Any]]:
+    """Yield (part, row) of a data set or a file, as it was read; overrides as in `data_check`."""
+    dataset, _, _ = _read_for(name, overrides)
+    for title, rows in dataset.read(fetch.collect(dataset)).rows.items():
+        for row in rows:
+            yield title, row
+
+
+def _read_for(name: str, overrides: tuple[str, ...]) -> tuple[Dataset, DataSettings, Task]:
+    """Return a data set, its settings, and the task that its rows are read for."""
     chosen = [text for text in overrides if text.startswith(_TASK)]
     part, settings = _any_data(name, tuple(text for text in overrides if text not in chosen))
-    dataset = part.make()
+    dataset: Dataset = part.make()
     task = chosen[-1].removeprefix(_TASK) if chosen else _task_for(dataset.shape)
     plugin = registry.load("tasks", task)
     if dataset.shape not in {plugin.shape, "any"}:
@@ -219,18 +242,7 @@ def data_check(name: str, *overrides: str) -> dict[str, Any]:
             f' "{dataset.shape}"'
         )
     dataset.asked = plugin.shape
-    reader = plugin(plugin.Settings())
-    made = splits.complete(dataset.read(fetch.collect(dataset)), settings, reader.text)
-    return inspect.report(made, reader, None)
-
-
-def data_rows(name: str, *overrides: str) -> Iterator[tuple[str, Any]]:
-    """Yield (part, row) of a data set or a file, as it was read."""
-    part, _ = _any_data(name, overrides)
-    dataset = part.make()
-    for title, rows in dataset.read(fetch.collect(dataset)).rows.items():
-        for row in rows:
-            yield title, row
+    return dataset, settings, plugin(plugin.Settings())
 
 
 def tokenizer_train(

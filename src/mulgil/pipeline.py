@@ -94,7 +94,8 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     dataset.asked = task.shape
     parts, schema = load_splits(recipe, dataset, task)
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items())
-    labels = f"; labels {', '.join(schema.labels)}" if schema.labels else ""
+    named = [name for name in task.tally(parts.train, schema) if _known(name, schema)]
+    labels = f"; labels {', '.join(named)}" if named else ""
     say(f"2 data       {recipe.data.name}: {counts}{labels}")
     for note in parts.notes:
         say(f"             {note}")
@@ -114,6 +115,11 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     return Prepared(
         recipe, task, method, model, parts, schema, tokenizer, loaders, device, precision
     )
+
+
+def _known(name: str, schema: Schema) -> bool:
+    """Say whether what is tallied is a label, or a kind of entity."""
+    return name in schema.labels or f"B-{name}" in schema.labels
 
 
 def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, Schema]:

@@ -209,6 +209,11 @@ def check_settings(verb: str, given: dict[str, Any], folder: Path) -> None:
         recipe.section("data", ["data.name=corpus", *(word for word in mine if word not in kind)])
     else:
         known = given.get("name") in registry.names("datasets")
+        for text in [text for text in settings if not text.startswith("data.")]:
+            if verb != "check" or not text.startswith("task.name="):
+                raise errors.SettingError(f"{text}: does not say how to read a file")
+            registry.load("tasks", text.removeprefix("task.name="))  # what the rows are for
+        settings = [text for text in settings if text.startswith("data.")]
         recipe.section("data", [f"data.name={given['name'] if known else 'files'}", *settings])
 
 
@@ -238,6 +243,9 @@ def test_wrong_commands_are_noticed(tmp_path: Path) -> None:
         "mulgil evaluate runs/x data.colum=y",
         "mulgil data chek reviews.csv",
         "mulgil data check corpus data.path=texts",
+        "mulgil data check a.csv task.name=nil",
+        "mulgil data check a.csv task.labels=x",
+        "mulgil data show a.csv task.name=nli",
         "mulgil tokenizer trian a.txt --out t",
         "mulgil tokenizer train a.txt",
         "mulgil tokenizer train a.txt --out t tokenizer.vocabsize=9",
@@ -304,6 +312,20 @@ def test_marked_commands_run(name: str, tmp_path: Path) -> None:
         assert "bits-per-byte" in said[-1]
     if name == "tokenizers.md":
         assert "promises round trip" in said[-1]
+    if name == "pairs.md":
+        assert '"rating": ' in said[1]
+        assert '"error": "needs 2 texts with a tab between (first, second), has 1"' in said[1]
+        assert "label      모순: 1 (33.3%)" in said[2]
+    if name == "entities.md":
+        assert said[1].startswith('{"text": "한가람 씨는 3월 2일에 대구로 간다.", "entities": [')
+        assert "rejected   0 rows" in said[2].splitlines()
+        assert "tagged.tsv: tags read as IOB2, tokens as words" in said[3]
+    if name == "answers.md":
+        assert said[1].count('"start": ') == 3  # the answer's own, and those of the two best
+        assert "label      without an answer: 1 (33.3%)" in said[2]
+    if name == "writing.md":
+        assert said[1].count('"log_probability": -') == 2
+        assert "label      target of under 20 characters: 2 (100.0%)" in said[2]
     if name == "predicting.md":
         assert '"error": "empty text"' in said[-1]
         assert "3 rows answered, 1 errors" in said[-1]

@@ -18,7 +18,7 @@ SNAPSHOT = {
         *("korquad", "korsts", "nsmc", "parallel", "paws-x-ko", "petition-titles", "petitions"),
         *("question-pair", "sae4k", "sample", "xquad-en"),
     ],
-    "models": ["decoder", "encoder", "tfidf"],
+    "models": ["decoder", "encoder", "seq2seq", "tfidf"],
     "tokenizers": ["jamo", "morpheme", "subword", "syllable", "words"],
     "tasks": [
         *("causal-lm", "classification", "generation", "masked-lm", "ner", "nli", "qa", "sts"),
@@ -67,7 +67,7 @@ METRIC = '''\
 """Share of rows that are all right."""
 
 from mulgil.objectives import Metric
-from mulgil.judged import (Scored)
+from mulgil.judged import Scored
 
 
 class {name}(Metric):

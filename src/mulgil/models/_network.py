@@ -185,8 +185,8 @@ def sizes(chosen: Any, tokenizer: Any, **more: Any) -> Any:
         num_attention_heads=chosen.heads,
         intermediate_size=chosen.intermediate or 4 * chosen.hidden,
         max_position_embeddings=chosen.positions,
-        hidden_dropout_prob=chosen.dropout,
-        attention_probs_dropout_prob=chosen.dropout,
+        hidden_dropout_prob=chosen.fresh_dropout,
+        attention_probs_dropout_prob=chosen.fresh_dropout,
         pad_token_id=tokenizer.special_ids["pad"],
         **more,
     )

@@ -270,7 +270,7 @@ def fresh(chosen: Any, tokenizer: Any, precision: str, device: str) -> Seq2SeqNe
         num_heads=chosen.heads,
         d_kv=chosen.hidden // chosen.heads,
         d_ff=chosen.intermediate or 4 * chosen.hidden,
-        dropout_rate=chosen.dropout,
+        dropout_rate=chosen.fresh_dropout,
         **_marks(tokenizer),
     )
     return Seq2SeqNetwork(T5ForConditionalGeneration(config), precision, device)

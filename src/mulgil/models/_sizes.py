@@ -26,8 +26,13 @@ class SizedSettings(settings.Settings):
     """Fresh: width of the feed-forward layer; 4 x hidden by default."""
     positions: int = pydantic.Field(512, ge=8, le=1 << 16)
     """Fresh: longest row."""
-    dropout: float = pydantic.Field(0.1, ge=0, lt=1)
-    """Fresh: dropout of hidden states and attention."""
+    dropout: float | None = pydantic.Field(None, ge=0, lt=1)
+    """Dropout of hidden states and attention; without it 0.1 fresh, else the checkpoint's own."""
+
+    @property
+    def fresh_dropout(self) -> float:
+        """The dropout of a fresh model."""
+        return 0.1 if self.dropout is None else self.dropout
 
     @pydantic.model_validator(mode="after")
     def _divides(self) -> SizedSettings:

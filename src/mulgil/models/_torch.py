@@ -25,6 +25,12 @@ from mulgil.models._fastgpt import FastGpt
 from mulgil.networks import Network
 from mulgil.optimizer import MasterAdamW
 
+_RATES = ("dropout", "attention_dropout", "activation_dropout")
+"""Where modules hold a dropout that is no module of its own."""
+
+_SETTINGS = ("dropout", "dropout_prob", "dropout_rate", "pdrop")
+"""How configs end the names of dropouts."""
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -72,6 +78,21 @@ class TorchNetwork(Network):
     def _layout(self) -> tuple[list[str], list[str]]:
         """Return the names of tables with row-sparse gradients, and of weights laid transposed."""
         return [], []
+
+    def drop(self, rate: float | None) -> None:
+        """Set the dropout of every part, here and in the config; None leaves it as it is."""
+        if rate is None:
+            return
+        for part in self.module.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = rate
+            for name in _RATES:
+                if type(getattr(part, name, None)) is float:
+                    setattr(part, name, rate)
+        config = self.body.config
+        for name in (name for name in vars(config) if name.endswith(_SETTINGS)):
+            if isinstance(getattr(config, name), int | float):
+                setattr(config, name, rate)
 
     def seed(self, seed: int) -> None:
         """Seed the dropout of the fast path."""

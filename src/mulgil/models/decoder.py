@@ -10,7 +10,7 @@ runs through `_fastgpt`; all others run as transformers wrote them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mulgil import settings
 from mulgil.contracts import Model
@@ -19,6 +19,9 @@ from mulgil.flow import Head, Kind, Skill
 from mulgil.models import _checkpoints
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
+
+if TYPE_CHECKING:
+    from mulgil.models._torch import TorchNetwork
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 
@@ -62,9 +65,14 @@ class Decoder(Model):
     def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
         import torch
 
+        torch.manual_seed(seed)
+        network = self._opened(tokenizer, head, precision, device)
+        network.drop(self.settings.dropout)
+        return network
+
+    def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
         from mulgil.models import _decoding
 
-        torch.manual_seed(seed)
         folder = self.source()
         if folder is None:
             return _decoding.fresh(self.settings, tokenizer, precision, device)

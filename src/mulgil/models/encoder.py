@@ -10,7 +10,7 @@ data. BERT and RoBERTa run through `_fastbert`; all others run as transformers w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mulgil import settings
 from mulgil.contracts import Model
@@ -18,6 +18,9 @@ from mulgil.flow import Head, Kind, Skill
 from mulgil.models import _checkpoints
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
+
+if TYPE_CHECKING:
+    from mulgil.models._torch import TorchNetwork
 
 
 class EncoderSettings(SizedSettings):
@@ -64,9 +67,14 @@ class Encoder(Model):
     def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
         import torch
 
+        torch.manual_seed(seed)
+        network = self._opened(tokenizer, head, precision, device)
+        network.drop(self.settings.dropout)
+        return network
+
+    def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
         from mulgil.models import _language, _network, _spans
 
-        torch.manual_seed(seed)
         folder, known = self.source(), self.settings.weights == "pretrained"
         if folder is not None:
             _checkpoints.fits(folder, tokenizer.size)

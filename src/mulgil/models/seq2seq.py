@@ -14,7 +14,7 @@ refused: a model's files are data.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pydantic
 
@@ -25,6 +25,9 @@ from mulgil.flow import Head, Kind, Skill
 from mulgil.models import _checkpoints, _sides
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
+
+if TYPE_CHECKING:
+    from mulgil.models._torch import TorchNetwork
 
 
 class Seq2SeqSettings(SizedSettings):
@@ -88,9 +91,14 @@ class Seq2Seq(Model):
     def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
         import torch
 
+        torch.manual_seed(seed)
+        network = self._opened(tokenizer, head, precision, device)
+        network.drop(self.settings.dropout)
+        return network
+
+    def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
         from mulgil.models import _seq2seq
 
-        torch.manual_seed(seed)
         folder = self.source()
         if folder is None:
             return _seq2seq.fresh(self.settings, tokenizer, precision, device)

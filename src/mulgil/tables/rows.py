@@ -347,7 +347,7 @@ def _inputs(records: Records, shape: type[Example], named: Mapping[str, str]) ->
     found: dict[str, str] = {}
     for field in sorted(shape.inputs, key=lambda field: not named.get(field)):
         known = [name for name in usual[field] if fold(name) not in map(fold, found.values())]
-        setting = "the text column" if one else f"columns.{field}"
+        setting = "the text column" if one else f"--text {field}"
         found[field] = find_column(records, named.get(field, ""), known, setting)
         if not found[field] and one:
             found[field] = longest_column(records) or "text"
@@ -355,7 +355,7 @@ def _inputs(records: Records, shape: type[Example], named: Mapping[str, str]) ->
             shown = ", ".join(f'"{name}"' for name in records.columns)
             raise DataError(
                 f"{records.name}: none of the columns {shown} is known as the {field} of a"
-                f" {shape.shape}; name it (columns.{field})"
+                f" {shape.shape}; name it with --text {field}=COLUMN"
             )
     return tuple(found[field] for field in shape.inputs)
 
