@@ -37,9 +37,6 @@ ROOT = Path("runs")
 """Where run folders go."""
 
 
-_TASK = "task.name="
-
-
 def quiet(line: str) -> None:
     """Say nothing."""
 
@@ -205,8 +202,8 @@ def data_check(name: str, *overrides: str) -> dict[str, Any]:
 
     Args:
         name: a data set, or a file.
-        overrides: `data.key=value`, how to read it; `task.name=...`, what the rows are for, by
-            default a task of their shape, of files classification.
+        overrides: `data.key=value`, how to read it; `task.name=...` and the task's settings, what
+            the rows are for, by default a task of their shape, of files classification.
     """
     dataset, settings, task = _read_for(name, overrides)
     made = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
@@ -231,18 +228,19 @@ def data_rows(name: str, *overrides: str) -> Iterator[tuple[str, Any]]:
 
 def _read_for(name: str, overrides: tuple[str, ...]) -> tuple[Dataset, DataSettings, Task]:
     """Return a data set, its settings, and the task that its rows are read for."""
-    chosen = [text for text in overrides if text.startswith(_TASK)]
+    chosen = [text for text in overrides if text.startswith("task.")]
     part, settings = _any_data(name, tuple(text for text in overrides if text not in chosen))
     dataset: Dataset = part.make()
-    task = chosen[-1].removeprefix(_TASK) if chosen else _task_for(dataset.shape)
-    plugin = registry.load("tasks", task)
-    if dataset.shape not in {plugin.shape, "any"}:
+    if not any(text.startswith("task.name=") for text in chosen):
+        chosen.insert(0, f"task.name={_task_for(dataset.shape)}")
+    task = recipe.section("task", chosen)
+    if dataset.shape not in {task.plugin.shape, "any"}:
         raise SettingError(
-            f'task "{task}" reads rows of shape "{plugin.shape}", but {name} gives'
+            f'task "{task.name}" reads rows of shape "{task.plugin.shape}", but {name} gives'
             f' "{dataset.shape}"'
         )
-    dataset.asked = plugin.shape
-    return dataset, settings, plugin(plugin.Settings())
+    dataset.asked = task.plugin.shape
+    return dataset, settings, task.make()
 
 
 def tokenizer_train(

@@ -105,9 +105,9 @@ def at(where: str, step: int, what: str, times: int = 1) -> None:
             strike(values["step"])
         return found
 
-    def measure(real: Any, *args: Any) -> Any:
+    def measure(real: Any, *args: Any, **named: Any) -> Any:
         if where != "look" or len(args) < 5:  # without `between` it is no look of the loop
-            return real(*args)
+            return real(*args, **named)
         batches, between = itertools.count(), args[4]
 
         def pause() -> None:

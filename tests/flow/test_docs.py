@@ -209,10 +209,10 @@ def check_settings(verb: str, given: dict[str, Any], folder: Path) -> None:
         recipe.section("data", ["data.name=corpus", *(word for word in mine if word not in kind)])
     else:
         known = given.get("name") in registry.names("datasets")
-        for text in [text for text in settings if not text.startswith("data.")]:
-            if verb != "check" or not text.startswith("task.name="):
-                raise errors.SettingError(f"{text}: does not say how to read a file")
-            registry.load("tasks", text.removeprefix("task.name="))  # what the rows are for
+        task = [text for text in settings if not text.startswith("data.")]
+        if task and (verb not in {"check", "show"} or not task[0].startswith("task.name=")):
+            raise errors.SettingError(f"{task[0]}: does not say how to read a file")
+        recipe.section("task", task or ["task.name=classification"])  # what the rows are for
         settings = [text for text in settings if text.startswith("data.")]
         recipe.section("data", [f"data.name={given['name'] if known else 'files'}", *settings])
 
@@ -245,7 +245,7 @@ def test_wrong_commands_are_noticed(tmp_path: Path) -> None:
         "mulgil data check corpus data.path=texts",
         "mulgil data check a.csv task.name=nil",
         "mulgil data check a.csv task.labels=x",
-        "mulgil data show a.csv task.name=nli",
+        "mulgil data get a.csv task.name=nli",
         "mulgil tokenizer trian a.txt --out t",
         "mulgil tokenizer train a.txt",
         "mulgil tokenizer train a.txt --out t tokenizer.vocabsize=9",

@@ -298,13 +298,13 @@ def test_no_texts_are_named(warm: Warm, place: Path) -> None:
         (["model.name=decoder"], 'task "masked-lm" needs a model with the skill fill'),
         (["task.name=causal-lm"], 'task "causal-lm" needs a model with the skill score'),
         (["model.name=tfidf", "tokenizer.name=words"], "needs a model with the skill fill"),
-        (["data.name=sample"], 'reads rows of shape "passage"'),
+        (["data.name=petitions"], 'reads rows of shape "passage"'),
     ],
 )
 def test_what_does_not_go_together(warm: Warm, place: Path, parts: list[str], said: str) -> None:
     """CF-03: before the work, in one line."""
     data = 'name = "corpus"\npaths = ["texts.txt"]'
-    if "data.name=sample" in parts:
-        data, parts = 'name = "sample"', []
+    if "data.name=petitions" in parts:
+        data, parts = 'name = "petitions"', []
     (place / "plain.toml").write_text(f'[data]\n{data}\n[task]\nname = "masked-lm"\n')
     assert said in one_line(warm.run("check", "plain.toml", *parts, cwd=place))
