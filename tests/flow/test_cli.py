@@ -277,7 +277,8 @@ def readme() -> list[str]:
         return []
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     found = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in found if line.startswith("mulgil ") and "pretrained" not in line]
+    known = re.compile(r"((echo|printf) ['\"][^'\"]*['\"] \| )?mulgil ")
+    return [line for line in found if known.match(line) and "pretrained" not in line]
 
 
 def test_readme_commands(warm: Warm, place: Path, tmp_path: Path) -> None:
@@ -294,13 +295,20 @@ def test_readme_commands(warm: Warm, place: Path, tmp_path: Path) -> None:
     texts = [row.split("\t")[0] for row in SAMPLE.read_text("utf-8").splitlines()[1:]]
     (tmp_path / "reviews.txt.gz").write_bytes(gzip.compress("\n".join(texts).encode()))
     (tmp_path / "other.txt").write_text("\n".join(texts[:50]), "utf-8")
+    pairs = [
+        f"{one}\t{two}\t{'같음' if i % 3 else '다름'}"
+        for i, (one, two) in enumerate(zip(texts[:40], texts[40:80], strict=True))
+    ]
+    (tmp_path / "pairs.tsv").write_text("\n".join(["first\tsecond\tlabel", *pairs]), "utf-8")
     ran = 0
     for line in lines:
-        words: list[Any] = shlex.split(line)[1:]
+        said, _, command = line.rpartition("| ")
+        words: list[Any] = shlex.split(command)[1:]
         run = next((word for word in words if word.startswith("runs/")), None)
         if run and not (tmp_path / run).exists():
             continue  # trained from a checkpoint that is not here
-        done = warm.run(*words, cwd=tmp_path, limit=240)
+        text = shlex.split(said)[1].replace("\\n", "\n").encode() if said else b""
+        done = warm.run(*words, cwd=tmp_path, limit=240, stdin=text)
         assert done.code == 0, (line, done.err)
         ran += 1
     assert ran
