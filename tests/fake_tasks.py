@@ -121,6 +121,24 @@ def make_questions_run(folder: Path, rows: int = 300, texts: tuple[str, ...] = (
     return _finish(make_run(folder, rows=0), "qa", "question", ("start", "end"), lines, figures)
 
 
+def make_writing_run(folder: Path, rows: int = 100, texts: tuple[str, ...] = ()) -> Path:
+    """Write a run of summarization; the first rows get `texts` in all three places."""
+    draw = random.Random(8)
+    lines: Rows = []
+    for i in range(rows):
+        facts = [fact for fact, _ in draw.sample(_FACTS, 3)]
+        source, gold, said = " ".join(facts), facts[0], draw.choice([facts[0], facts[1], ""])
+        if i < len(texts):
+            source = gold = said = texts[i]
+        chances = {"log_probability": -draw.random() * 9, "gold_log_probability": -draw.random()}
+        lines.append({"id": f"w{i}", "source": source, "gold": gold, "predicted": said, **chances})
+    judged = Written(
+        tuple((line["gold"],) for line in lines), tuple(line["predicted"] for line in lines)
+    )
+    figures = _figures(("rouge-l", "exact-match"), judged)
+    return _finish(make_run(folder, rows=0), "summarization", "writing", (), lines, figures)
+
+
 def _figures(names: tuple[str, ...], judged: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in names if len(judged) else ():

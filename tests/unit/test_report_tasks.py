@@ -203,7 +203,7 @@ def test_files_of_different_runs_are_noticed(kind: str, tmp_path: Path) -> None:
 def test_a_shape_without_a_page_of_its_own_has_the_frame(tmp_path: Path) -> None:
     """Runs of tasks that are not known here show their figures, and no fault of their rows."""
     run = make_run(tmp_path / "run", rows=10)
-    write_object(run / "schema.json", {"shape": "writing", "labels": []})
+    write_object(run / "schema.json", {"shape": "rewriting", "labels": []})
     write_lines(run / "predictions.jsonl", [{"id": "a", "source": "글", "gold": ["요약"]}])
     shown = page(run)
     assert sections(shown) == set()

@@ -30,6 +30,17 @@ TITLES = {
     "squad-f1": ("SQuAD F1", "어절 F1"),
     "squad-em": ("SQuAD exact", "정답 일치"),
     "exact-match": ("Exact match", "정답 일치"),
+    "rouge-l": ("ROUGE-L", "어절"),
+    "rouge-1": ("ROUGE-1", "어절"),
+    "rouge-2": ("ROUGE-2", "어절"),
+    "rouge-l-character": ("ROUGE-L", "글자"),
+    "rouge-1-character": ("ROUGE-1", "글자"),
+    "rouge-2-character": ("ROUGE-2", "글자"),
+    "bleu": ("BLEU", "13a"),
+    "bleu-character": ("BLEU", "글자"),
+    "chrf": ("chrF++", "글자와 어절"),
+    "distinct-1": ("Distinct-1", "서로 다른 어절"),
+    "distinct-2": ("Distinct-2", "서로 다른 어절 쌍"),
 }
 """What figures are called, in English and Korean."""
 _GOOD = {
@@ -53,6 +64,10 @@ _GOOD = {
     "korquad-em": "the whole answer, but for punctuation",
     "squad-f1": "words shared: a wrong particle is a wrong word",
     "squad-em": "as the English script counts",
+    "rouge-l": "order of words kept, 1 is the right text",
+    "chrf": "runs of characters and words shared, 1 is the right text",
+    "bleu": "runs of words shared, 1 is the right text",
+    "distinct-1": "different words for each word written",
 }
 """The unit of a figure, and which way is good; with a task before it, where that differs."""
 _SHARES = ("accuracy", "token-accuracy", "korquad-em", "squad-em", "exact-match")

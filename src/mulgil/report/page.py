@@ -26,7 +26,7 @@ import jinja2
 from markupsafe import Markup
 
 from mulgil.errors import RunError
-from mulgil.report import charts, entities, labels, language, questions, ratings
+from mulgil.report import charts, entities, labels, language, questions, ratings, writing
 from mulgil.report.cards import cards
 from mulgil.report.figures import (
     ANSWERS,
@@ -191,6 +191,13 @@ def _language(of: _Gathered) -> dict[str, Any]:
     }
 
 
+def _written(of: _Gathered) -> dict[str, Any]:
+    texts = writing.Texts(of.answers(), writing.whole(of.fig), of.faults)
+    of.fig.files[ANSWERS] = texts.quoted
+    of.faults.extend(writing.disagreements(of.fig, texts))
+    return {"part": "report-writing.html.jinja", **writing.view(of.fig, texts)}
+
+
 _KINDS: dict[str, Callable[[_Gathered], dict[str, Any]]] = {
     "text": _labelled,
     "pair": _labelled,
@@ -198,10 +205,13 @@ _KINDS: dict[str, Callable[[_Gathered], dict[str, Any]]] = {
     "entities": _marked,
     "question": _asked,
     "passage": _language,
+    "writing": _written,
 }
 """What draws the rows of a run, by the shape of its rows; other shapes have the frame alone."""
 
 _SIGNS = {
+    "rouge-l": "writing",
+    "chrf": "writing",
     "bits-per-byte": "passage",
     "pearson": "rated-pair",
     "rmse": "rated-pair",
