@@ -75,6 +75,8 @@ def fill(folder: Path, source: Path) -> None:
     for path in sorted(source.glob("*.json")):
         if path.name not in {"config.json", "MANIFEST.json"}:
             values = json.loads(path.read_text(encoding="utf-8"))
+            for key in ("is_local", "local_files_only"):  # of the machine, not of the tokenizer
+                values.pop(key, None)
             text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
             (folder / path.name).write_text(text + "\n", encoding="utf-8")
 
