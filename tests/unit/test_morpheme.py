@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mulgil import hangul
+from mulgil import hangul, kiwi
 from mulgil.errors import ModelError
 from mulgil.tokenizers import morpheme
 from mulgil.tokenizers._learning import CUT
@@ -122,14 +122,14 @@ def test_without_kiwipiepy_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    morpheme._kiwi.cache_clear()
+    kiwi._loaded.cache_clear()
     try:
         with pytest.raises(ModelError, match=r'pip install "mulgil\[korean\]"') as caught:
             made(["학교에서"])
         assert "\n" not in str(caught.value)
         assert "cannot be loaded" not in str(caught.value)
     finally:
-        morpheme._kiwi.cache_clear()
+        kiwi._loaded.cache_clear()
 
 
 def test_wordpiece_is_no_choice_here() -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mulgil import settings
-from mulgil.contracts import Model
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Kind, Skill
 from mulgil.models import _checkpoints
+from mulgil.models._family import Family
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 
 
-class Decoder(Model):
+class Decoder(Family):
     """The family."""
 
     Settings: ClassVar[type[settings.Settings]] = SizedSettings
@@ -61,14 +61,6 @@ class Decoder(Model):
         config = _checkpoints.config(folder)
         values = (config.get(name) for name in _LENGTHS)
         return next((value for value in values if isinstance(value, int)), None)
-
-    def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
-        import torch
-
-        torch.manual_seed(seed)
-        network = self._opened(tokenizer, head, precision, device)
-        network.drop(self.settings.dropout)
-        return network
 
     def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
         from mulgil.models import _decoding

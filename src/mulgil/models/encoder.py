@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mulgil import settings
-from mulgil.contracts import Model
 from mulgil.flow import Head, Kind, Skill
 from mulgil.models import _checkpoints
+from mulgil.models._family import Family
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
 
@@ -30,7 +30,7 @@ class EncoderSettings(SizedSettings):
     """"auto" takes the checkpoint's own head where it has one, "mean" never does."""
 
 
-class Encoder(Model):
+class Encoder(Family):
     """The family."""
 
     Settings: ClassVar[type[settings.Settings]] = EncoderSettings
@@ -63,14 +63,6 @@ class Encoder(Model):
         positions = int(config.get("max_position_embeddings", 512))
         shifted = config.get("model_type") in {"roberta", "xlm-roberta", "camembert"}
         return positions - (int(config.get("pad_token_id") or 0) + 1 if shifted else 0)
-
-    def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
-        import torch
-
-        torch.manual_seed(seed)
-        network = self._opened(tokenizer, head, precision, device)
-        network.drop(self.settings.dropout)
-        return network
 
     def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
         from mulgil.models import _language, _network, _spans

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Model
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Kind, Skill
 from mulgil.models import _checkpoints, _sides
+from mulgil.models._family import Family
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
 
@@ -46,7 +46,7 @@ class Seq2SeqSettings(SizedSettings):
         return self
 
 
-class Seq2Seq(Model):
+class Seq2Seq(Family):
     """The family."""
 
     Settings: ClassVar[type[settings.Settings]] = Seq2SeqSettings
@@ -87,14 +87,6 @@ class Seq2Seq(Model):
         config = _checkpoints.config(folder)
         sides = (_sides.longest(config, side) for side in ("encoder", "decoder"))
         return min((side for side in sides if side is not None), default=None)
-
-    def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
-        import torch
-
-        torch.manual_seed(seed)
-        network = self._opened(tokenizer, head, precision, device)
-        network.drop(self.settings.dropout)
-        return network
 
     def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
         from mulgil.models import _seq2seq

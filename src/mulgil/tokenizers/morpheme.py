@@ -10,7 +10,6 @@ extra "korean", and plain transformers, which opens the saved folder but does no
 from __future__ import annotations
 
 import bisect
-import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,11 +19,11 @@ from typing import Any, ClassVar, Literal
 import pydantic
 import tokenizers
 
-from mulgil import hangul, settings
-from mulgil.errors import ModelError
+from mulgil import hangul, kiwi, settings
 from mulgil.tokenizers import _folders, _learning
 from mulgil.tokenizers.subword import Subword, SubwordSettings
 
+_WANTS = ('tokenizer "morpheme"', "tokenizer.name=subword")
 _CHUNK = 1000  # texts that are parted at a time while a vocabulary is learnt
 
 
@@ -97,7 +96,8 @@ def parted_at_morphemes(texts: Sequence[str]) -> list[str]:
         ModelError: kiwipiepy is not installed.
     """
     return [
-        _parted(text, found) for text, found in zip(texts, _kiwi().tokenize(texts), strict=True)
+        _parted(text, found)
+        for text, found in zip(texts, kiwi.analyser(*_WANTS).tokenize(texts), strict=True)
     ]
 
 
@@ -119,30 +119,5 @@ def versions() -> str:
     """
     from importlib import metadata
 
-    _module()
+    kiwi.module(*_WANTS)
     return f"{metadata.version('kiwipiepy')} (model {metadata.version('kiwipiepy_model')})"
-
-
-@functools.cache
-def _kiwi() -> Any:
-    """Return the analyser; it is loaded once, when the first text comes."""
-    module = _module()
-    try:
-        return module.Kiwi()
-    except Exception as error:  # the library raises many kinds for a missing or damaged model
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f'tokenizer "morpheme": kiwipiepy cannot be loaded: {reason}; install it again:'
-            ' pip install --force-reinstall "mulgil[korean]"'
-        ) from error
-
-
-def _module() -> Any:
-    try:
-        import kiwipiepy
-    except ImportError as error:
-        raise ModelError(
-            'tokenizer "morpheme" needs kiwipiepy; pip install "mulgil[korean]", or take'
-            " tokenizer.name=subword"
-        ) from error
-    return kiwipiepy
