@@ -26,7 +26,7 @@ from mulgil import splits
 from mulgil.contracts import Encoded, Tokenizer
 from mulgil.errors import MulgilError
 from mulgil.examples import Example
-from mulgil.flow import Array, Text
+from mulgil.flow import Array, Text, each_of
 from mulgil.objectives import LanguageTask
 from mulgil.storage import commit_folder, verify_folder, write_atomic
 
@@ -141,7 +141,7 @@ def key(texts: Sequence[Text], tokenizer: Tokenizer) -> str:
     """Return the hash that the encoding of these texts is kept under."""
     digest = hashlib.sha256(f"{FORMAT} {tokenizer.fingerprint()}\n".encode())
     for text in texts:
-        parts = (text,) if isinstance(text, str) else text
+        parts = each_of(text)
         digest.update(len(parts).to_bytes(1))
         for part in parts:
             raw = part.encode("utf-8", "surrogatepass")

@@ -34,6 +34,11 @@ Text = str | tuple[str, str]
 """What a tokenizer sees of a row: a text, or two that belong together."""
 
 
+def each_of(text: Text) -> tuple[str, ...]:
+    """Return the one text, or the two."""
+    return (text,) if isinstance(text, str) else text
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
     """A file that a data set is made of.

@@ -18,7 +18,7 @@ import numpy as np
 from mulgil import hangul
 from mulgil.contracts import Encoded
 from mulgil.examples import Example
-from mulgil.flow import Rejected, Schema
+from mulgil.flow import Rejected, Schema, each_of
 from mulgil.objectives import LanguageTask, Task
 from mulgil.splits import Splits
 
@@ -43,7 +43,9 @@ def report(parts: Splits, task: Task, schema: Schema | None) -> dict[str, Any]:
             "overlap": overlap(keyed),
         }
     return found | {
-        "odd": odd(text for _, rows in parts.items() for row in rows for text in _texts(task, row)),
+        "odd": odd(
+            text for _, rows in parts.items() for row in rows for text in each_of(task.text(row))
+        ),
         "rejected": rejected(parts.rejected),
         "notes": list(parts.notes),
     }
@@ -105,11 +107,6 @@ def rejected(rows: Sequence[Rejected]) -> dict[str, Any]:
         "reasons": dict(reasons.most_common(10)),
         "first": [f"{row.id}: {row.reason}" for row in rows[:10]],
     }
-
-
-def _texts(task: Task, row: Example) -> tuple[str, ...]:
-    text = task.text(row)
-    return (text,) if isinstance(text, str) else text
 
 
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2069"

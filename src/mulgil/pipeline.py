@@ -19,7 +19,7 @@ from mulgil.contracts import Dataset, Method, Model, Tokenizer, refusal
 from mulgil.encoding import batches
 from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
-from mulgil.flow import Kind, Outcome, Rejected, Schema, Text
+from mulgil.flow import Kind, Outcome, Rejected, Schema, each_of
 from mulgil.loader import BatchLoader
 from mulgil.networks import Learner, Network, Stepped
 from mulgil.objectives import LabelTask, LanguageTask, Task
@@ -282,13 +282,9 @@ def _tokenizer(
             f"tokenizer.max_length is {wanted}, but the model reads {longest} tokens at most;"
             f" set it to {longest} or less"
         )
-    texts = (text for row in parts.train for text in _texts(task.text(row)))
+    texts = (text for row in parts.train for text in each_of(task.text(row)))
     made: Tokenizer = recipe.tokenizer.plugin.make(settings, source, texts, recipe.trainer.seed)
     return made
-
-
-def _texts(text: Text) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else text
 
 
 def _provenance(made: Prepared) -> dict[str, Any]:

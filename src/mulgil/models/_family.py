@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mulgil.contracts import Model
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 class Family(Model):
     """Builds a network from a checkpoint, or fresh from sizes (`SizedSettings`)."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        self._folder: Path | None = None
 
     def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
         import torch

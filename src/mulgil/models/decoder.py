@@ -34,10 +34,6 @@ class Decoder(Family):
     skills: ClassVar[frozenset[Skill]] = frozenset({"score", "write"})
     tokenizer: ClassVar[str] = "subword"
 
-    def __init__(self, settings: Any) -> None:
-        super().__init__(settings)
-        self._folder: Path | None = None
-
     def source(self) -> Path | None:
         """Return the checkpoint's folder, downloaded when it is a hub id.
 

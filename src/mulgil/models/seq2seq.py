@@ -54,10 +54,6 @@ class Seq2Seq(Family):
     skills: ClassVar[frozenset[Skill]] = frozenset({"write"})
     tokenizer: ClassVar[str] = "subword"
 
-    def __init__(self, settings: Any) -> None:
-        super().__init__(settings)
-        self._folder: Path | None = None
-
     def source(self) -> Path | None:
         """Return the folder of the checkpoint, or of the encoder that both sides start from.
 
