@@ -1,15 +1,17 @@
 """`mulgil predict`: rows of a file or a pipe in, the same rows with answers out, in flat memory.
 
 A file is written whole or not at all; standard output is a stream. The progress bar is on standard
-error and silent when that is no terminal.
+error and silent when that is no terminal. A person who types gets each line's answer at once, and
+sees a text grow while it is written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,6 +63,44 @@ def write(
                 writer.write(row, _flat(answer))
             bar.update(len(chunk))
     return counts
+
+
+def talk(predictor: Predictor, lines: Iterable[str], screen: Any, invite: Any) -> None:
+    """Answer each line as it is typed; texts appear while they are written.
+
+    Args:
+        predictor: a loaded run.
+        lines: what is typed, TAB between the texts of a task that reads two.
+        screen: has `write` and `flush`; gets the answers, as texts or as JSON.
+        invite: has `write` and `flush`; is told that the next line may come.
+    """
+    for line in _invited(lines, invite):
+        row = tuple(line.split("\t")) if len(predictor.shape.inputs) > 1 else line
+        for piece in itertools.chain(_told(predictor, row), "\n"):
+            screen.write(piece)
+            screen.flush()
+
+
+def _told(predictor: Predictor, row: Any) -> Iterator[str]:
+    """Yield a row's answer in pieces."""
+    if not predictor.writes:
+        yield json.dumps(next(predictor.predict([row])), ensure_ascii=False)
+        return
+    try:
+        yield from predictor.stream(row)
+    except DataError as error:
+        yield json.dumps({"error": str(error)}, ensure_ascii=False)
+
+
+def _invited(lines: Iterable[str], invite: Any) -> Iterator[str]:
+    stream = iter(lines)
+    while True:
+        invite.write("> ")
+        invite.flush()
+        line = next(stream, None)
+        if line is None:
+            return
+        yield line.rstrip("\r\n")
 
 
 def _asked(row: Row) -> Any:

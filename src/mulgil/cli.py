@@ -159,6 +159,8 @@ def predict(
     """Answer rows of a file, or of standard input (-): any size, one bad row is one error."""
     from mulgil import answers, api
 
+    if file == "-" and out is None and sys.stdin.isatty() and sys.stdout.isatty():
+        return answers.talk(api.load(run, *settings), sys.stdin, Screen(), sys.stderr)
     source = sys.stdin.buffer if file == "-" else Path(file)
     plain = [column for column in text if "=" not in column]
     counts = answers.write(

@@ -10,7 +10,7 @@ between rooms, but for the loss that a network hands to a learner, which is a to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,18 @@ class LanguageNetwork(Network):
             prompts: token ids, at least one each, of any length; what a model of two parts reads.
             sampling: how to draw.
             stops: ids that end a text; the one that ended it is the last token.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, stops: Sequence[int]
+    ) -> Iterator[int]:
+        """Yield the new tokens of one prompt as they are made, what ends the text included.
+
+        Args:
+            prompt: token ids, at least one.
+            sampling: how to draw; with beams nothing comes before the end.
+            stops: ids that end a text.
         """
         raise NotImplementedError(type(self).__name__)
 

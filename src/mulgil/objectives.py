@@ -77,6 +77,11 @@ class Task(ABC):
         """Metrics of a look at the validation rows; the first picks the best weights."""
         return self.metrics
 
+    @property
+    def sampling(self) -> Sampling | None:
+        """How a new text is written; None of a task that writes none."""
+        return None
+
     @abstractmethod
     def schema(self, train: Sequence[Example]) -> Schema:
         """Read label names and their order from the training rows (or from the settings)."""
@@ -206,6 +211,10 @@ class LanguageTask(Task):
         self, texts: Sequence[str], network: LanguageNetwork, tokenizer: Any
     ) -> list[dict[str, Any]]:
         """Answer people: an answer a text, `{"error": ...}` where there can be none."""
+
+    def beginning(self, text: str, tokenizer: Any) -> list[int]:
+        """Return the tokens that a text begins with; of a task with `sampling` alone."""
+        raise NotImplementedError(type(self).__name__)
 
 
 class WritingTask(Task):

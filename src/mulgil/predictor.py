@@ -65,6 +65,11 @@ class Predictor:
         head = self.task.head(self.schema)
         self.network = model.load(path / "model", head, precision, device)
 
+    @property
+    def writes(self) -> bool:
+        """Whether the answer is a new text, which can be had while it is written."""
+        return self.task.sampling is not None
+
     def predict(self, rows: Iterable[Any], chunk: int = CHUNK) -> Iterator[dict[str, Any]]:
         """Yield an answer for each row, in order.
 
@@ -80,6 +85,33 @@ class Predictor:
             good = [row for row in read if isinstance(row, Example)]
             answers = iter(self._answers(good) if good else [])
             yield from (next(answers) if isinstance(row, Example) else row for row in read)
+
+    def stream(self, row: Any) -> Iterator[str]:
+        """Yield the text that answers a row, piece by piece, while it is being written.
+
+        All pieces together are the `output`, or `continuation`, that `predict` gives for the row
+        alone. With beams there is one piece. Whoever leaves early stops the writing.
+
+        Args:
+            row: as `predict` takes it.
+
+        Raises:
+            SettingError: the task writes no text.
+            DataError: the row cannot be answered.
+        """
+        task, tokenizer, asked = self.task, self.tokenizer, _read(row, self.shape)
+        if not self.writes:
+            raise SettingError(f'task "{self.recipe.task.name}" writes no text; use predict')
+        if not isinstance(asked, Example):
+            raise DataError(asked["error"])
+        if isinstance(task, LanguageTask):
+            prompt = known = task.beginning(str(task.text(asked)), tokenizer)
+        else:
+            encoded: Any = self._batches([asked], scored=False).encoded
+            prompt, known = encoded.prompts[0], None
+        network: Any = self.network
+        tokens = network.stream(prompt, task.sampling, [tokenizer.ends()[1]])
+        return _pieces(tokens, known, tokenizer)
 
     def _answers(self, rows: list[Example]) -> list[dict[str, Any]]:
         task, network = self.task, self.network
@@ -135,6 +167,33 @@ class Predictor:
                     raise DataError(f"{row.id}: {reason}")
         loader = self._batches(rows, scored=True)
         return loader.gold, self._measured(loader)
+
+
+def _pieces(tokens: Iterator[int], known: list[int] | None, tokenizer: Any) -> Iterator[str]:
+    """Yield what tokens stand for, each piece as soon as no later token changes it.
+
+    The last character waits for the next token: one of several tokens comes whole, and a syllable
+    with its last jamo.
+
+    Args:
+        tokens: as they are made.
+        known: what they go on from, and what is not said again; None begins a text of its own,
+            without white space around it.
+        tokenizer: decodes them.
+    """
+    ids = list(known or ())
+    before = len(tokenizer.decode(ids)) if known else 0
+    said, whole = 0, ""
+    for token in tokens:
+        ids.append(token)
+        whole = tokenizer.decode(ids)[before:]
+        whole = whole if known else whole.strip()
+        sure = len(whole.rstrip("\ufffd")) - 1
+        if sure > said:
+            yield whole[said:sure]
+            said = sure
+    if whole[said:]:
+        yield whole[said:]
 
 
 def _only_answering(path: Path, overrides: Sequence[str]) -> None:

@@ -151,6 +151,12 @@ def test_what_may_be_combined_trains_saves_and_answers_the_same(
         answers += [list(predictor.predict(asked)), list(predictor.predict(asked))]
     assert answers[0] == answers[1] == answers[2] == answers[3]
     assert not any("error" in answer for answer in answers[0])
+    if predictor.writes:
+        alone = next(predictor.predict(asked[:1]))
+        assert "".join(predictor.stream(asked[0])) == next(iter(alone.values()))
+    else:
+        with pytest.raises(SettingError, match="writes no text"):
+            predictor.stream(asked[0])
     fields = predictor.task.fields(predictor.schema)
     assert all(tuple(answers_flat(answer)) == fields for answer in answers[0])
     result = json.loads((run / "result.json").read_text("utf-8"))

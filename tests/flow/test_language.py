@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
-from _cli import Done, Warm, one_line
+from _cli import Done, Warm, environment, one_line
 from _tiny import CAUSAL, MASKED, SENTENCES, warm
 
 __all__ = ["warm"]
@@ -188,6 +194,38 @@ def test_texts_go_on(warm: Warm, place: Path) -> None:
     assert drawn == go_on(warm, place, *hot, "task.seed=7")
     assert drawn != go_on(warm, place, *hot, "task.seed=8")
     assert drawn != greedy
+
+
+def typed(place: Path, run: str, *lines: str) -> list[str]:
+    """Type lines at a terminal; return what the screen shows behind each."""
+    ours, theirs = pty.openpty()
+    quiet = termios.tcgetattr(theirs)
+    quiet[1], quiet[3] = quiet[1] & ~termios.OPOST, quiet[3] & ~termios.ECHO
+    termios.tcsetattr(theirs, termios.TCSANOW, quiet)
+    words = [sys.executable, "-m", "mulgil", "predict", run, "-", "task.temperature=0"]
+    words = words[:-1] if run == FILLER else words
+    env = environment(place / "cache")
+    with subprocess.Popen(words, cwd=place, env=env, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        for line in lines:
+            os.write(ours, f"{line}\n".encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody is there any more
+            while chunk := os.read(ours, 1024):
+                shown += chunk
+                if shown.count(b"> ") > len(lines):
+                    os.write(ours, b"\x04")
+    os.close(ours)
+    return [part.strip("\n") for part in shown.decode().split("> ")]
+
+
+def test_a_person_who_types_is_answered_line_by_line(warm: Warm, place: Path) -> None:
+    first, empty, again = typed(place, WRITER, "새벽에 할머니는", "", "주말이면")[1:4]
+    alone = go_on(warm, place, "task.temperature=0")
+    assert [first, again] == [answer["continuation"] for answer in alone]
+    assert json.loads(empty) == {"error": "empty text"}
+    (filled,) = typed(place, FILLER, "새벽에 [MASK]는")[1:2]
+    assert json.loads(filled)["blanks"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -28,6 +28,16 @@ Measure = Callable[[list[list[int]], list[list[int]]], list[list[float]]]
 """From prompts and the new tokens of each to ln p of each new token."""
 
 
+class Pieces(Protocol):
+    """Hears of new tokens as they are made; transformers calls it a streamer."""
+
+    def put(self, value: torch.Tensor) -> None:
+        """Hear of the prompt first, then of each new token."""
+
+    def end(self) -> None:
+        """Hear that the text is over."""
+
+
 def drawn(
     module: Any,
     prompts: Sequence[list[int]],
@@ -36,6 +46,7 @@ def drawn(
     stops: Sequence[int],
     measure: Measure,
     start: int | None = None,
+    heard: Pieces | None = None,
 ) -> list[tuple[list[int], list[float]]]:
     """Return the new tokens of each prompt, and ln p of each; torch's own generator stays as it is.
 
@@ -47,6 +58,7 @@ def drawn(
         stops: ids that end a text.
         measure: says how likely new tokens are.
         start: as `continued` takes it.
+        heard: as `continued` takes it.
 
     Raises:
         ModelError: the architecture cannot generate.
@@ -57,7 +69,7 @@ def drawn(
         torch.manual_seed(sampling.seed)
         for rows in batches(module, prompts, room, beams, placed=start is not None):
             begun = [prompts[i] for i in rows]
-            new = continued(module, begun, sampling, room, stops, start)
+            new = continued(module, begun, sampling, room, stops, start, heard)
             found |= zip(rows, zip(new, measure(begun, new), strict=True), strict=True)
     return [found[i] for i in range(len(prompts))]
 
@@ -101,6 +113,7 @@ def continued(
     room: int,
     stops: Sequence[int],
     start: int | None = None,
+    heard: Pieces | None = None,
 ) -> list[list[int]]:
     """Return the new tokens of each prompt, up to and including the first that stops.
 
@@ -111,6 +124,7 @@ def continued(
         room: new tokens at most.
         stops: ids that end a text.
         start: the token that the decoder beside an encoder begins with; None where there is none.
+        heard: is told of each token of the one prompt, without beams.
 
     Raises:
         ModelError: the architecture cannot generate.
@@ -143,6 +157,7 @@ def continued(
                 torch.tensor(ids, device=module.device),
                 attention_mask=torch.tensor(mask, device=module.device),
                 generation_config=chosen,
+                streamer=heard,
             )
     finally:
         module.generation_config = own

@@ -9,7 +9,6 @@ same probe refuses one that reads ahead. It costs such a model the scores of all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Blanks, Sampling
+from mulgil.flow import UNASKED, Blanks
 from mulgil.models import _checkpoints
-from mulgil.models._continuing import drawn
 from mulgil.models._fastgpt import FastGpt, supports
-from mulgil.models._language import PART, Asked, VocabularyNetwork, parts
+from mulgil.models._language import PART, Asked, parts
+from mulgil.models._writing import WritingNetwork
 
 _SCORES = 1 << 27
 """Scores that are made at once where the module computes its own."""
@@ -31,7 +30,7 @@ _LENGTHS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")
 """What configs call the longest text; GPT-2's `n_positions` answers to the first."""
 
 
-class DecoderNetwork(VocabularyNetwork):
+class DecoderNetwork(WritingNetwork):
     """Says how likely tokens are, each from those before it, and writes new ones.
 
     Args:
@@ -114,26 +113,13 @@ class DecoderNetwork(VocabularyNetwork):
 
     # ------------------------------------------------------------ new text
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, stops: Sequence[int]
-    ) -> list[tuple[list[int], list[float]]]:
-        """Continue each prompt; one that is too long for the model loses its beginning.
-
-        A drawn text depends on the seed and on all the prompts of the call; the likeliest text
-        (temperature 0) depends on its own prompt alone.
-
-        Raises:
-            ModelError: a prompt is empty, or the architecture cannot generate.
-        """
-        if not all(len(prompt) for prompt in prompts):
-            raise ModelError("a prompt has no tokens; give it the token that begins a text")
+    def _room(self, prompts: list[list[int]], most: int) -> tuple[list[list[int]], int]:
+        """A prompt that is too long loses its beginning."""
         limit = self.longest()
-        room = sampling.max_new if limit is None else min(sampling.max_new, limit - 1)
-        if room < 1:
-            return [([], []) for _ in prompts]
-        kept = [list(p) if limit is None else list(p)[room - limit :] for p in prompts]
-        with self._answering():
-            return drawn(self.module, kept, sampling, room, stops, self._measured)
+        if limit is None:
+            return prompts, most
+        room = min(most, limit - 1)
+        return [prompt[room - limit :] for prompt in prompts], room
 
     def longest(self) -> int | None:
         """Return the longest text that the config allows, in tokens; None knows no limit."""

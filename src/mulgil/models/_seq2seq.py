@@ -9,7 +9,7 @@ look at what its encoder reads. No body is packed here: padding is computed, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Array, Blanks, Given, Sampling
+from mulgil.flow import UNASKED, Array, Blanks, Given
 from mulgil.models import _checkpoints, _sides
-from mulgil.models._continuing import drawn
-from mulgil.models._language import PART, Asked, VocabularyNetwork
+from mulgil.models._language import PART, Asked
+from mulgil.models._writing import WritingNetwork
 from mulgil.optimizer import MasterAdamW
 
 _SCORES = 1 << 27
 """Scores that are made at once where the module computes its own."""
 
 
-class Seq2SeqNetwork(VocabularyNetwork):
+class Seq2SeqNetwork(WritingNetwork):
     """Reads a text, says how likely tokens of another are, and writes one.
 
     Args:
@@ -45,7 +45,7 @@ class Seq2SeqNetwork(VocabularyNetwork):
         if isinstance(getattr(encoder, "pooler", None), nn.Module):
             encoder.pooler = None  # nothing reads it, so it would never learn
         super().__init__(module, encoder, precision, device)
-        self._start = _start(module)
+        self.begins: int = _start(module)
         shift = getattr(module, "final_logits_bias", None)  # [1, V], of the BART family
         self._shift: Tensor | None = shift[0] if shift is not None and shift.any() else None
         self._straight = self._probe()
@@ -90,7 +90,7 @@ class Seq2SeqNetwork(VocabularyNetwork):
         if inputs.given is None:
             raise ModelError("an encoder-decoder reads one text and writes another; give it both")
         read = np.empty_like(inputs.ids)
-        read[:, 0], read[:, 1:] = self._start, inputs.ids[:, :-1]
+        read[:, 0], read[:, 1:] = self.begins, inputs.ids[:, :-1]
         mask = np.arange(read.shape[1]) < inputs.lengths[:, None]
         return self._tensors(inputs.given) | {
             "decoder_input_ids": torch.from_numpy(read).to(self.device),
@@ -162,27 +162,11 @@ class Seq2SeqNetwork(VocabularyNetwork):
 
     # ------------------------------------------------------------ new text
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, stops: Sequence[int]
-    ) -> list[tuple[list[int], list[float]]]:
-        """Write a text for each prompt; a prompt that is too long for the model loses its end.
-
-        A drawn text depends on the seed and on all the prompts of the call; the likeliest text
-        (temperature 0, with or without beams) depends on its own prompt alone.
-
-        Raises:
-            ModelError: a prompt is empty, or the architecture cannot generate.
-        """
-        if not all(len(prompt) for prompt in prompts):
-            raise ModelError("a prompt has no tokens; give it the token that ends a text")
+    def _room(self, prompts: list[list[int]], most: int) -> tuple[list[list[int]], int]:
+        """A prompt that is too long loses its end."""
         config = self.module.config.to_dict()
         reads, writes = (_sides.longest(config, side) for side in ("encoder", "decoder"))
-        room = sampling.max_new if writes is None else min(sampling.max_new, writes)
-        if room < 1:
-            return [([], []) for _ in prompts]
-        kept = [list(prompt)[:reads] for prompt in prompts]
-        with self._answering():
-            return drawn(self.module, kept, sampling, room, stops, self._measured, self._start)
+        return [prompt[:reads] for prompt in prompts], most if writes is None else min(most, writes)
 
     def _measured(self, prompts: list[list[int]], fresh: list[list[int]]) -> list[list[float]]:
         """Return ln p of each new token."""

@@ -24,8 +24,8 @@ def go_on(
         tokenizer: of the network.
         sampling: how to draw.
     """
-    left, right = tokenizer.ends()
-    prompts = [[left, *tokenizer.ids(hangul.normalise(text))] for text in texts]
+    prompts = [beginning(text, tokenizer) for text in texts]
+    _, right = tokenizer.ends()
     answers = []
     for prompt, (added, chances) in zip(
         prompts, network.generate(prompts, sampling, [right]), strict=True
@@ -40,3 +40,9 @@ def go_on(
             }
         )
     return answers
+
+
+def beginning(text: str, tokenizer: Any) -> list[int]:
+    """Return the tokens of a text that goes on."""
+    left, _ = tokenizer.ends()
+    return [left, *tokenizer.ids(hangul.normalise(text))]

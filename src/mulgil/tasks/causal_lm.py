@@ -19,6 +19,7 @@ import pydantic
 from mulgil import settings
 from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Sampling, Schema, Skill
 from mulgil.networks import LanguageNetwork
+from mulgil.tasks import _continuing
 from mulgil.tasks._language import _LanguageTask
 
 
@@ -58,9 +59,14 @@ class CausalLm(_LanguageTask):
     def respond(
         self, texts: Sequence[str], network: LanguageNetwork, tokenizer: Any
     ) -> list[dict[str, Any]]:
-        from mulgil.tasks._continuing import go_on
+        return _continuing.go_on(texts, network, tokenizer, self.sampling)
 
-        return go_on(texts, network, tokenizer, Sampling(**self.settings.model_dump()))
+    def beginning(self, text: str, tokenizer: Any) -> list[int]:
+        return _continuing.beginning(text, tokenizer)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(**self.settings.model_dump())
 
 
 def _ask(inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
