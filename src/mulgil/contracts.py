@@ -21,7 +21,19 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
-from mulgil.flow import Array, Batch, Frame, Head, Kind, Outcome, Parts, Skill, Source, Text
+from mulgil.flow import (
+    Array,
+    Batch,
+    Frame,
+    Head,
+    Kind,
+    Outcome,
+    Parts,
+    Segment,
+    Skill,
+    Source,
+    Text,
+)
 from mulgil.networks import Learner, Network
 from mulgil.objectives import Task
 from mulgil.settings import Settings
@@ -153,6 +165,26 @@ class Tokenizer(ABC):
         """
         raise NotImplementedError(type(self).__name__)
 
+    def segment(self, text: str) -> Segment:
+        """Return a part of a prompt, without any special token; parts are put together by `+`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def opening(self) -> Segment:
+        """Return what every prompt begins with."""
+        raise NotImplementedError(type(self).__name__)
+
+    def asked(self, texts: Sequence[tuple[str, str]]) -> Encoded:
+        """Encode the questions of prompts.
+
+        Args:
+            texts: (the user's text in its place, what stands behind it); a text that is too long is
+                cut at its end and counted, what stands behind it never is.
+
+        Returns:
+            Rows; `take` gives a list of segments, `segments` has all of them.
+        """
+        raise NotImplementedError(type(self).__name__)
+
     def windows(self, texts: Iterable[Sequence[str]], frame: Frame) -> Iterator[dict[str, Array]]:
         """Encode whole texts, in chunks of them, each text cut into windows; see `Frame`.
 
@@ -219,9 +251,35 @@ class Method(ABC):
     serves: ClassVar[frozenset[Skill] | None] = None
     """Skills that a task may need of it; None serves every task."""
     pooling: ClassVar[Literal["own", "mean"]] = "own"
+    stands: ClassVar[bool] = False
+    """Whether its runs keep only what it adds to a pretrained model, which they need to answer."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+
+    def opened(
+        self, model: Model, tokenizer: Any, head: Head, folder: Path, precision: str, device: str
+    ) -> Network:
+        """Open the network that a run of this method has saved in `folder`.
+
+        Args:
+            model: of the run's recipe.
+            tokenizer: of the run.
+            head: what the task asks for.
+            folder: the run's `model/`.
+            precision: "fp32" or "bf16".
+            device: "cpu" or "cuda".
+        """
+        return model.load(folder, head, precision, device)
+
+    @property
+    def places(self) -> int:
+        """Return how many of a model's positions are taken from a text."""
+        return 0
+
+    def keep(self, model: Model, network: Network, folder: Path, labels: Sequence[str]) -> None:
+        """Write into a run's `model/` what `opened` opens; `labels` in the order of the scores."""
+        network.save(folder, labels)
 
     @abstractmethod
     def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:

@@ -16,12 +16,13 @@ import numpy as np
 
 from mulgil.examples import Example, Span
 
-Kind = Literal["encoder", "decoder", "seq2seq", "features"]
-"""What a model is: which way its text flows, or that it only makes features."""
+Kind = Literal["encoder", "decoder", "seq2seq", "features", "endpoint"]
+"""What a model is: which way its text flows, that it only makes features, or that it is served."""
 
-Skill = Literal["pool", "pair", "rate", "tokens", "fill", "score", "write"]
+Skill = Literal["pool", "pair", "rate", "tokens", "fill", "score", "write", "choose"]
 """What a model can do: one vector a text, or one of two texts; a number instead of a label; one
-vector a token; the likelihood of a token that is hidden, or of a text; a new text from another."""
+vector a token; the likelihood of a token that is hidden, or of a text; a new text from another;
+which of a few words goes on best, with nothing learnt."""
 
 Frame = Literal["sentence", "document"]
 """Where the special tokens of a window stand: "sentence" gives each window a beginning and an
@@ -29,6 +30,9 @@ end; "document" gives each a beginning, and an end to the last window of a text 
 
 Array = np.ndarray[Any, Any]
 """A numpy array; shapes are given where it is used."""
+
+Segment = list[int] | str
+"""A part of a prompt: token ids, or the text itself where the model is served elsewhere."""
 
 Text = str | tuple[str, str]
 """What a tokenizer sees of a row: a text, or two that belong together."""

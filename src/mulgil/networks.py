@@ -9,12 +9,33 @@ between rooms, but for the loss that a network hands to a learner, which is a to
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mulgil.flow import Array, Batch, Blanks, Sampling
+from mulgil.flow import Array, Batch, Blanks, Sampling, Segment
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Adapter:
+    """What a method has put into a network's module, or around it; it alone is saved.
+
+    Attributes:
+        write: writes it into a folder.
+        module: runs the network's part with it; None: it runs within the part itself.
+        lead: places before a text's own in what the part gives for each token.
+        taken: positions that a text has less.
+        weight: what one of the part's linear layers multiplies by, in the working precision; None:
+            the layers must be run as they are.
+    """
+
+    write: Callable[[Path], None]
+    module: Any = None
+    lead: int = 0
+    taken: int = 0
+    weight: Callable[[Any], Any] | None = None
 
 
 class Network(ABC):
@@ -51,7 +72,48 @@ class Network(ABC):
         """Number of weights."""
 
 
-class LanguageNetwork(Network):
+class PromptedNetwork(Network):
+    """A network that can be asked in words: it chooses among texts, or writes one."""
+
+    def choose(
+        self, prefix: Segment, queries: Sequence[Segment], choices: Sequence[Segment]
+    ) -> Array:
+        """Return float64 [queries, choices]: ln p of each choice behind prefix and query.
+
+        Args:
+            prefix: what all prompts begin with; read once for all of them.
+            queries: what stands between it and the choice.
+            choices: none of them is empty.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def generate(
+        self, prompts: Sequence[Any], sampling: Sampling, stops: Sequence[int]
+    ) -> list[tuple[Any, list[float]]]:
+        """Continue each prompt: (what is new, ln p of each of its tokens under the model itself).
+
+        Args:
+            prompts: segments, of token ids at least one each, of any length; what a model of two
+                parts reads.
+            sampling: how to draw.
+            stops: ids that end a text; the one that ended it is the last token.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def stream(
+        self, prompt: Sequence[int], sampling: Sampling, stops: Sequence[int]
+    ) -> Iterator[int]:
+        """Yield the new tokens of one prompt as they are made, what ends the text included.
+
+        Args:
+            prompt: token ids, at least one.
+            sampling: how to draw; with beams nothing comes before the end.
+            stops: ids that end a text.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+
+class LanguageNetwork(PromptedNetwork):
     """A network with its vocabulary in front: it says how likely tokens are."""
 
     @abstractmethod
@@ -70,30 +132,6 @@ class LanguageNetwork(Network):
 
     def distributions(self, inputs: Blanks) -> Array:
         """Return float32 [asked, vocabulary], ln p of every token at the places asked for."""
-        raise NotImplementedError(type(self).__name__)
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, stops: Sequence[int]
-    ) -> list[tuple[list[int], list[float]]]:
-        """Continue each prompt: (new tokens, ln p of each under the model itself).
-
-        Args:
-            prompts: token ids, at least one each, of any length; what a model of two parts reads.
-            sampling: how to draw.
-            stops: ids that end a text; the one that ended it is the last token.
-        """
-        raise NotImplementedError(type(self).__name__)
-
-    def stream(
-        self, prompt: Sequence[int], sampling: Sampling, stops: Sequence[int]
-    ) -> Iterator[int]:
-        """Yield the new tokens of one prompt as they are made, what ends the text included.
-
-        Args:
-            prompt: token ids, at least one.
-            sampling: how to draw; with beams nothing comes before the end.
-            stops: ids that end a text.
-        """
         raise NotImplementedError(type(self).__name__)
 
 

@@ -8,7 +8,6 @@ of what is kept.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from mulgil.recipe import WINGS, Recipe
 from mulgil.result import finish, origin
 from mulgil.rundir import RunDir, Say
 from mulgil.splits import Splits
-from mulgil.storage import commit_folder, discard_folder, require_space, sha256_file
+from mulgil.storage import commit_folder, discard_folder, require_space, weights_digest
 
 
 @dataclasses.dataclass(slots=True)
@@ -102,10 +101,16 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
 
     source = model.source()
     say(f"3 model      {recipe.model.name}: {origin(recipe.model.settings) or 'from scratch'}")
-    if source is not None and getattr(recipe.model.settings, "weights", "") == "random":
+    known = getattr(recipe.model.settings, "weights", "") != "random"
+    if method.stands and not (source is not None and known):
+        raise SettingError(
+            f'method "{recipe.method.name}" adds to what a model has learnt; give one with'
+            " model.pretrained, or take method full"
+        )
+    if source is not None and not known:
         say("             weights are random: the checkpoint gives its architecture and tokenizer")
 
-    tokenizer = _tokenizer(recipe, model, source, parts, task)
+    tokenizer = _tokenizer(recipe, model, method, source, parts, task)
     say(f"4 tokenizer  {recipe.tokenizer.name}")
     for note in tokenizer.notes:
         say(f"             {note}")
@@ -263,7 +268,7 @@ def _keep(made: Prepared, network: Network, folder: RunDir) -> None:
     target = folder.path / "model"
 
     def fill(temporary: Path) -> None:
-        network.save(temporary, made.schema.labels)
+        made.method.keep(made.model, network, temporary, made.schema.labels)
         made.tokenizer.save(temporary)
 
     if target.exists():
@@ -272,15 +277,16 @@ def _keep(made: Prepared, network: Network, folder: RunDir) -> None:
 
 
 def _tokenizer(
-    recipe: Recipe, model: Model, source: Path | None, parts: Splits, task: Task
+    recipe: Recipe, model: Model, method: Method, source: Path | None, parts: Splits, task: Task
 ) -> Tokenizer:
     """Step 4: the checkpoint's own tokenizer, or one learnt from the training rows."""
     settings, longest = recipe.tokenizer.settings, model.longest()
-    wanted = getattr(settings, "max_length", 0)
-    if longest is not None and wanted > longest:
+    wanted, taken = getattr(settings, "max_length", 0), method.places
+    if longest is not None and wanted > longest - taken:
+        shared = f", of which method {recipe.method.name} takes {taken}" if taken else ""
         raise SettingError(
-            f"tokenizer.max_length is {wanted}, but the model reads {longest} tokens at most;"
-            f" set it to {longest} or less"
+            f"tokenizer.max_length is {wanted}, but the model reads {longest} tokens at most"
+            f"{shared}; set it to {max(longest - taken, 0)} or less"
         )
     texts = (text for row in parts.train for text in each_of(task.text(row)))
     made: Tokenizer = recipe.tokenizer.plugin.make(settings, source, texts, recipe.trainer.seed)
@@ -290,11 +296,10 @@ def _tokenizer(
 def _provenance(made: Prepared) -> dict[str, Any]:
     """Return what the run depends on."""
     source = made.model.source()
-    weights = sorted(source.glob("*.safetensors")) if source else []
-    checksum = hashlib.sha256("".join(map(sha256_file, weights)).encode()).hexdigest()
+    checksum = weights_digest(source) if source else None
     return {
         "data": {name: splits.fingerprint(rows) for name, rows in made.splits.items()},
-        "model": checksum if weights else "from scratch",
+        "model": checksum or "from scratch",
         "tokenizer": made.tokenizer.fingerprint(),
         "seeds": {"data": made.recipe.data.settings.seed, "trainer": made.recipe.trainer.seed},
         "precision": made.precision,

@@ -56,14 +56,15 @@ class Predictor:
         self.schema: Schema = read_schema(path)
         self.task: Task = self.recipe.task.make()
         self.shape = SHAPES[self.task.shape]
-        model = self.recipe.model.plugin
+        model, method = self.recipe.model.make(), self.recipe.method.make()
         self.kind = model.kind
         anywhere = self.recipe.trainer.model_copy(update={"device": "auto"})
         device, precision = hardware.resolve(anywhere, model.kind)
         self.precision = precision
         self.tokenizer = self.recipe.tokenizer.plugin.load(path / "model")
         head = self.task.head(self.schema)
-        self.network = model.load(path / "model", head, precision, device)
+        kept = path / "model"
+        self.network = method.opened(model, self.tokenizer, head, kept, precision, device)
 
     @property
     def writes(self) -> bool:

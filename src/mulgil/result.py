@@ -31,7 +31,10 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
     """
     recipe, loader = made.recipe, made.loaders.test
     head = made.task.head(made.schema)
-    network = made.model.load(folder.path / "model", head, made.precision, made.device)
+    kept = folder.path / "model"
+    network = made.method.opened(
+        made.model, made.tokenizer, head, kept, made.precision, made.device
+    )
     measured = evaluation.measure(network, loader, made.task, made.schema, tokenizer=made.tokenizer)
     write_predictions(folder, made.task, made.schema, made.splits.test, loader.gold, measured)
     rows = {name: len(part) for name, part in made.splits.items()}

@@ -50,6 +50,7 @@ __all__ = [
     "sha256_file",
     "sweep",
     "verify_folder",
+    "weights_digest",
     "write_atomic",
 ]
 
@@ -140,6 +141,14 @@ def _create(path: Path, mode: Literal["w", "wb"]) -> IO[Any]:
     if mode == "wb":
         return open(path, "xb")
     return open(path, "x", encoding="utf-8", newline="")
+
+
+def weights_digest(folder: Path) -> str | None:
+    """Return one hex digest of all weights (*.safetensors) in a folder, None without any."""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        return None
+    return hashlib.sha256("".join(map(sha256_file, weights)).encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:

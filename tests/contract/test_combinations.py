@@ -91,6 +91,25 @@ def chosen(
     return recipe.read("sample-tfidf", ["name=run", f"data.name={data}", *overrides])
 
 
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory, passages: Path) -> dict[str, Path]:
+    """Return a small checkpoint of each family, for methods that add to one."""
+    home = tmp_path_factory.mktemp("bases")
+    learnt = {"encoder": "masked-lm", "decoder": "causal-lm", "seq2seq": "generation"}
+    return {
+        model: pipeline.run(chosen(task, model, "full", passages=passages), home / model) / "model"
+        for model, task in learnt.items()
+    }
+
+
+def standing(parts: tuple[str, str, str], bases: dict[str, Path]) -> list[str]:
+    """Return what a recipe of these needs more."""
+    if not registry.load("methods", parts[2]).stands:
+        return []
+    short = ["method.tokens=5", "tokenizer.max_length=40"] if parts[2] == "prompt-tuning" else []
+    return [f"model.pretrained={bases[parts[1]]}", *short]
+
+
 @pytest.fixture
 def remembered(monkeypatch: pytest.MonkeyPatch) -> Remembered:
     """Return the test rows and what each network makes of them just before it is saved."""
@@ -134,10 +153,14 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("parts", ALLOWED, ids="-".join)
 def test_what_may_be_combined_trains_saves_and_answers_the_same(
-    parts: tuple[str, str, str], remembered: Remembered, passages: Path, tmp_path: Path
+    parts: tuple[str, str, str],
+    remembered: Remembered,
+    passages: Path,
+    bases: dict[str, Path],
+    tmp_path: Path,
 ) -> None:
     """TK-07, PR-04, PR-05: in memory, from its files, and from its files again."""
-    run = pipeline.run(chosen(*parts, passages=passages), tmp_path)
+    run = pipeline.run(chosen(*parts, *standing(parts, bases), passages=passages), tmp_path)
     assert len(texts(run)) == 12
     rows, measured = remembered[0]
     asked = texts(run)[:5]
@@ -168,10 +191,11 @@ def test_what_may_be_combined_trains_saves_and_answers_the_same(
 
 @pytest.mark.parametrize("parts", ALLOWED, ids="-".join)
 def test_the_same_recipe_gives_the_same_run(
-    parts: tuple[str, str, str], passages: Path, tmp_path: Path
+    parts: tuple[str, str, str], passages: Path, bases: dict[str, Path], tmp_path: Path
 ) -> None:
     """TR-07, CF-04, EV-11: from the run's own recipe the same weights and figures, bit for bit."""
-    first = pipeline.run(chosen(*parts, passages=passages), tmp_path / "one")
+    more = standing(parts, bases)
+    first = pipeline.run(chosen(*parts, *more, passages=passages), tmp_path / "one")
     again = recipe.read(str(first / "recipe.toml"))
     second = pipeline.run(again, tmp_path / "two")
     assert files(first / "model") == files(second / "model")
@@ -184,7 +208,7 @@ def test_the_same_recipe_gives_the_same_run(
 
 @pytest.mark.parametrize("parts", SEVERAL, ids="-".join)
 def test_several_labels_a_row(
-    parts: tuple[str, str, str], remembered: Remembered, tmp_path: Path
+    parts: tuple[str, str, str], remembered: Remembered, bases: dict[str, Path], tmp_path: Path
 ) -> None:
     """Multi-label, from a file: lists of labels, an empty one among them."""
     names = [["재미"], ["재미", "음악"], [], ["연기", "음악"], ["연기"]]
@@ -193,6 +217,7 @@ def test_several_labels_a_row(
     lines = [{"text": f"{words[i % 5]} {i // 5}번째", "label": names[i % 5]} for i in range(100)]
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
     several = ["data.name=files", f"data.train={path}", "task.multi_label=true"]
+    several += standing(parts, bases)
     run = pipeline.run(chosen(*parts, *several, "data.test_share=0.2"), tmp_path / "runs")
     shares = Predictor(run).probabilities(texts(run))
     assert np.abs(shares - remembered[0][1]).max() < 1e-6

@@ -228,11 +228,13 @@ class Recorder:
     def can_generate(self) -> bool:
         return True
 
-    def generate(self, ids: Any, attention_mask: Any, generation_config: Any) -> Any:
+    def generate(
+        self, input_ids: Any, attention_mask: Any, generation_config: Any, **_: Any
+    ) -> Any:
         import torch
 
-        self.given = ids.tolist(), attention_mask.tolist(), generation_config
-        return torch.cat([ids, torch.tensor([[6, 7, 8, 9]] * len(ids))], 1)
+        self.given = input_ids.tolist(), attention_mask.tolist(), generation_config
+        return torch.cat([input_ids, torch.tensor([[6, 7, 8, 9]] * len(input_ids))], 1)
 
 
 def test_padding_is_hidden_from_the_mask_and_from_the_penalty() -> None:

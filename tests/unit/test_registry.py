@@ -14,9 +14,10 @@ from mulgil.errors import ModelError, SettingError
 
 SNAPSHOT = {
     "datasets": [
-        *("chatbot", "corpus", "files", "klue-ner", "klue-nli", "klue-sts", "kommongen", "kornli"),
-        *("korquad", "korsts", "nsmc", "parallel", "paws-x-ko", "petition-titles", "petitions"),
-        *("question-pair", "sae4k", "sample", "xquad-en"),
+        *("chatbot", "corpus", "files", "klue-mrc", "klue-ner", "klue-nli", "klue-re", "klue-sts"),
+        *("klue-ynat", "kommongen", "kornli", "korquad", "korsts", "nsmc", "parallel"),
+        *("paws-x-ko", "petition-titles", "petitions", "question-pair", "sae4k", "sample"),
+        "xquad-en",
     ],
     "models": ["decoder", "encoder", "seq2seq", "tfidf"],
     "tokenizers": ["jamo", "morpheme", "subword", "syllable", "words"],
@@ -24,7 +25,7 @@ SNAPSHOT = {
         *("causal-lm", "classification", "generation", "masked-lm", "ner", "nli", "qa", "sts"),
         *("summarization", "translation"),
     ],
-    "methods": ["full", "linear-probe"],
+    "methods": ["full", "linear-probe", "lora", "prompt-tuning"],
     "engines": ["local"],
     "metrics": [
         *("accuracy", "bits-per-byte", "bleu", "character-f1", "chrf", "confusion", "distinct"),
@@ -100,7 +101,7 @@ def test_helpers_of_a_wing_are_no_plug_ins() -> None:
         ("tasks", "clasification", 'unknown task "clasification"; did you mean "classification"?'),
         ("methods", "linear_probe", 'did you mean "linear-probe"?'),
         ("methods", "Full", 'did you mean "full"?'),
-        ("datasets", "zzz", 'unknown dataset "zzz"; known: chatbot, corpus, files, klue-ner, '),
+        ("datasets", "zzz", 'unknown dataset "zzz"; known: chatbot, corpus, files, klue-mrc, '),
         ("metrics", "f1_macro", 'unknown metric "f1_macro"; '),
     ],
 )

@@ -282,11 +282,13 @@ class Recorder:
 
     def forward(self, input_ids: Any) -> None: ...
 
-    def generate(self, ids: Any, attention_mask: Any, generation_config: Any) -> Any:
+    def generate(
+        self, input_ids: Any, attention_mask: Any, generation_config: Any, **_: Any
+    ) -> Any:
         import torch
 
-        self.given = ids.tolist(), attention_mask.tolist(), generation_config
-        return torch.tensor([[1, 6, 7, 8, 9]] * len(ids))
+        self.given = input_ids.tolist(), attention_mask.tolist(), generation_config
+        return torch.tensor([[1, 6, 7, 8, 9]] * len(input_ids))
 
 
 def test_padding_stands_behind_what_an_encoder_reads() -> None:

@@ -18,12 +18,11 @@ from typing import Any
 
 from mulgil.contracts import Dataset
 from mulgil.datasets import _kakao, _klue
-from mulgil.datasets._labelled import Made, add, pair
-from mulgil.flow import Parts, Source
+from mulgil.datasets._labelled import Made, pair
+from mulgil.flow import Parts
 
-_TEST = Source(
-    path="klue/klue-nli-v1.1_dev.json",
-    url=_klue.ADDRESS + "klue-nli-v1.1/klue-nli-v1.1_dev.json",
+_TEST = _klue.tested_on(
+    "klue-nli-v1.1",
     sha256="0699db82be17766b26e199864e6260443e17ec6e91d1870e876419e388f245b1",
     size=1_498_298,
 )
@@ -39,17 +38,11 @@ class KlueNli(Dataset):
     sources = (_kakao.XNLI_TEST, _kakao.XNLI_DEV, _TEST)
 
     def read(self, files: Mapping[str, Path]) -> Parts:
-        parts = Parts(
-            rows={},
-            notes=[
-                "train and valid are XNLI-ko's test and development pairs, the test is KLUE-NLI's"
-                " development part: not comparable with KLUE's leaderboard"
-            ],
+        note = (
+            "train and valid are XNLI-ko's test and development pairs, the test is KLUE-NLI's"
+            " development part: not comparable with KLUE's leaderboard"
         )
-        add(parts, "train", _kakao.xnli(files[_kakao.XNLI_TEST.path]))
-        add(parts, "valid", _kakao.xnli(files[_kakao.XNLI_DEV.path]))
-        add(parts, "test", _klue.listed(files[_TEST.path], _row))
-        return parts
+        return _klue.borrowed(files, self.sources, _kakao.xnli, _row, note)
 
 
 def _row(guid: str, entry: dict[str, Any]) -> Made:

@@ -17,12 +17,11 @@ from typing import Any
 
 from mulgil.contracts import Dataset
 from mulgil.datasets import _kakao, _klue
-from mulgil.datasets._labelled import Made, add, rated
-from mulgil.flow import Parts, Source
+from mulgil.datasets._labelled import Made, rated
+from mulgil.flow import Parts
 
-_TEST = Source(
-    path="klue/klue-sts-v1.1_dev.json",
-    url=_klue.ADDRESS + "klue-sts-v1.1/klue-sts-v1.1_dev.json",
+_TEST = _klue.tested_on(
+    "klue-sts-v1.1",
     sha256="b6a0ae0c370e21687f7eef0fdea872a328bb2ecbdb020c546cb870d28606bf80",
     size=454_638,
 )
@@ -38,17 +37,11 @@ class KlueSts(Dataset):
     sources = (_kakao.STS_TRAIN, _kakao.STS_DEV, _TEST)
 
     def read(self, files: Mapping[str, Path]) -> Parts:
-        parts = Parts(
-            rows={},
-            notes=[
-                "train and valid are KorSTS, the test is KLUE-STS's development part: out of"
-                " domain, and not comparable with KLUE's leaderboard"
-            ],
+        note = (
+            "train and valid are KorSTS, the test is KLUE-STS's development part: out of domain,"
+            " and not comparable with KLUE's leaderboard"
         )
-        add(parts, "train", _kakao.korsts(files[_kakao.STS_TRAIN.path]))
-        add(parts, "valid", _kakao.korsts(files[_kakao.STS_DEV.path]))
-        add(parts, "test", _klue.listed(files[_TEST.path], _row))
-        return parts
+        return _klue.borrowed(files, self.sources, _kakao.korsts, _row, note)
 
 
 def _row(guid: str, entry: dict[str, Any]) -> Made:

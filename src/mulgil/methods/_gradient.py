@@ -21,14 +21,18 @@ class GradientLearner(Stepped):
         network: has `module` (torch), `forward(inputs)` and `seek(step)` for its dropout.
         weights: float32 [labels], or None.
         trainer: the recipe's trainer settings.
+        rate: what multiplies the trainer's learning rate.
     """
 
-    def __init__(self, task: Any, network: Any, weights: Array | None, trainer: Any) -> None:
+    def __init__(
+        self, task: Any, network: Any, weights: Array | None, trainer: Any, rate: float = 1.0
+    ) -> None:
         self.task = task
         self.network: Network = network
         self._net = network
         self.optimizer: MasterAdamW = network.optimizer(weight_decay=trainer.weight_decay)
         self._weights = None if weights is None else torch.from_numpy(weights).to(network.device)
+        self._rate = rate
         self._seed = 0
         self._calls = 0
         self._parts = 0
@@ -68,7 +72,7 @@ class GradientLearner(Stepped):
         return self.task.loss(scores, targets, self._weights), float(len(batch.rows))
 
     def update(self, learning_rate: float, clip: float, weight: float) -> float:
-        norm = self.optimizer.step(learning_rate, clip, 1.0 / weight)
+        norm = self.optimizer.step(learning_rate * self._rate, clip, 1.0 / weight)
         self.optimizer.zero()
         self._parts = 0
         return norm

@@ -154,7 +154,7 @@ def continued(
     try:
         with _checkpoints.quiet():
             texts = module.generate(
-                torch.tensor(ids, device=module.device),
+                input_ids=torch.tensor(ids, device=module.device),
                 attention_mask=torch.tensor(mask, device=module.device),
                 generation_config=chosen,
                 streamer=heard,

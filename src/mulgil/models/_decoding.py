@@ -21,6 +21,7 @@ from mulgil.flow import UNASKED, Blanks
 from mulgil.models import _checkpoints
 from mulgil.models._fastgpt import FastGpt, supports
 from mulgil.models._language import PART, Asked, parts
+from mulgil.models._network import gpt2
 from mulgil.models._writing import WritingNetwork
 
 _SCORES = 1 << 27
@@ -48,6 +49,7 @@ class DecoderNetwork(WritingNetwork):
         if known and supports(self.body):
             self._fast = FastGpt(self.body)
         self._straight = self._fast is not None or self._probe()
+        """Whether the scores are one product of what the vocabulary sees."""
 
     @property
     def outputs(self) -> int:
@@ -65,16 +67,15 @@ class DecoderNetwork(WritingNetwork):
             tensors = self._tensors(part)
             targets = torch.from_numpy(part.targets).to(self.device)
             asked = targets != UNASKED
-            if self._straight:
-                yield self._states(**tensors)[asked], targets[asked]
-            else:
-                scores = self.module(**tensors, use_cache=False).logits
-                yield scores[asked], targets[asked]
+            found = self._before_words if self._straight else self._all_words
+            yield found(tensors, asked), targets[asked]
 
-    def _states(self, **tensors: Tensor) -> Tensor:
-        """Run the body as transformers wrote it: [B, L] to its last hidden state [B, L, H]."""
-        found: Tensor = self.body(**tensors, use_cache=False).last_hidden_state
-        return found
+    def _run(self, tensors: dict[str, Tensor]) -> Any:
+        return self.module(**tensors, use_cache=False)
+
+    @property
+    def sort(self) -> str:
+        return "CAUSAL_LM"
 
     def _probe(self) -> bool:
         """Say whether the scores are one product of the last hidden state and a table.
@@ -105,10 +106,11 @@ class DecoderNetwork(WritingNetwork):
             if not isinstance(self.module.get_output_embeddings(), nn.Linear):
                 return False
             try:
-                states = self._states(input_ids=ids, attention_mask=mask)[0]
-            except (AttributeError, TypeError, ValueError):  # the body answers in another way
-                return False
-            found = nn.functional.linear(states, *(super()._words() or ()))
+                tensors = {"input_ids": ids, "attention_mask": mask}
+                states = self._before_words(tensors, mask.bool())  # [8, H]
+                found = nn.functional.linear(states, *(super()._words() or ()))
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+                return False  # its vocabulary sees something of another shape
         return found.shape == scores.shape and torch.allclose(found, scores, atol=1e-4, rtol=1e-4)
 
     # ------------------------------------------------------------ new text
@@ -118,6 +120,7 @@ class DecoderNetwork(WritingNetwork):
         limit = self.longest()
         if limit is None:
             return prompts, most
+        limit -= self._taken
         room = min(most, limit - 1)
         return [prompt[room - limit :] for prompt in prompts], room
 
@@ -142,23 +145,9 @@ class DecoderNetwork(WritingNetwork):
 
 def fresh(chosen: Any, tokenizer: Any, precision: str, device: str) -> DecoderNetwork:
     """Return a GPT-2 of the chosen sizes with random weights."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPT2LMHeadModel
 
-    special = tokenizer.special_ids
-    config = GPT2Config(
-        vocab_size=tokenizer.size,
-        n_embd=chosen.hidden,
-        n_layer=chosen.layers,
-        n_head=chosen.heads,
-        n_inner=chosen.intermediate,
-        n_positions=chosen.positions,
-        embd_pdrop=chosen.fresh_dropout,
-        attn_pdrop=chosen.fresh_dropout,
-        resid_pdrop=chosen.fresh_dropout,
-        bos_token_id=special.get("bos", special.get("cls")),
-        eos_token_id=special.get("eos", special.get("sep")),
-        pad_token_id=special.get("pad"),
-    )
+    config = gpt2(chosen, tokenizer)
     return DecoderNetwork(GPT2LMHeadModel(config), precision, device)
 
 

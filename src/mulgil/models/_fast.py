@@ -16,6 +16,12 @@ from torch import Tensor
 _FUSED: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
+def own_weight(layer: Any) -> Tensor:
+    """Return what a layer multiplies by, where no method has added to it."""
+    weight: Tensor = layer.weight
+    return weight
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """[T, K] @ [N, K].T + [N]."""
     if x.dtype is torch.bfloat16 and x.device.type == "cpu" and _FUSED is not None:

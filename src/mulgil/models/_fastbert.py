@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mulgil.models._fast import attend, attend_back, joined, linear, lookup
+from mulgil.models._fast import attend, attend_back, joined, linear, lookup, own_weight
 from mulgil.models._packing import MaskPool, Packing, pack
 
 __all__ = ["FastBody", "MaskPool", "Packing", "pack", "supports"]
@@ -34,8 +34,13 @@ __all__ = ["FastBody", "MaskPool", "Packing", "pack", "supports"]
 _CLASSES = {"BertModel": False, "RobertaModel": True, "XLMRobertaModel": True}
 
 
-def supports(body: nn.Module) -> bool:
-    """Whether `FastBody` computes exactly what this Hugging Face encoder computes."""
+def supports(body: nn.Module, adapted: bool = False) -> bool:
+    """Whether `FastBody` computes exactly what this Hugging Face encoder computes.
+
+    Args:
+        body: the encoder.
+        adapted: look at what a method has put something around, not at that.
+    """
     config = getattr(body, "config", None)
     if type(body).__name__ not in _CLASSES or config is None:
         return False
@@ -63,6 +68,7 @@ def supports(body: nn.Module) -> bool:
         for layer in layers:
             norms += [layer.get_submodule(name) for name in _NORMS]
             linears += [layer.get_submodule(name) for name in _LINEARS]
+        linears = [getattr(m, "base_layer", m) if adapted else m for m in linears]
     except AttributeError:
         return False
     hidden = int(config.hidden_size)
@@ -179,12 +185,13 @@ class FastBody:
         seed: int = 0,
         sparse: bool = False,
         before_rows: Callable[[Tensor], None] | None = None,
+        weight: Callable[[Any], Tensor] = own_weight,
     ) -> None:
-        if not supports(body):
+        if not supports(body, adapted=weight is not own_weight):
             raise ValueError(f"FastBody cannot run {type(body).__name__}; ask supports() first")
         config: Any = body.config
         self.body, self.masks = body, MaskPool(seed)
-        self.sparse, self.before_rows = sparse, before_rows
+        self.sparse, self.before_rows, self._weight = sparse, before_rows, weight
         self._embed: Any = body.get_submodule("embeddings")
         self._layers: list[Any] = list(body.get_submodule("encoder.layer").children())
         self._weights = [
@@ -242,6 +249,6 @@ class FastBody:
                 self.masks.take(shape, rate, x)
                 for shape, rate in zip((square, x.shape, x.shape), rates, strict=True)
             )
-            weights = [t for m in modules for t in (m.weight, m.bias)]
+            weights = [t for m in modules for t in (self._weight(m), m.bias)]
             x = _layer(x, packing.bias, self._heads, modules[4].eps, masks, *weights)
         return x, packing

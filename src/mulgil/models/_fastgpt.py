@@ -17,12 +17,13 @@ would save in rows of many hundred tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mulgil.models._fast import attend, attend_back, linear, lookup
+from mulgil.models._fast import attend, attend_back, linear, lookup, own_weight
 from mulgil.models._packing import MaskPool, Packing, pack
 
 __all__ = ["FastGpt", "Packing", "supports"]
@@ -32,8 +33,8 @@ _GELUS = {"NewGELUActivation": "tanh", "GELUTanh": "tanh", "GELUActivation": "no
 """Activations of transformers, and what torch's gelu calls them."""
 
 
-def supports(body: nn.Module) -> bool:
-    """Whether `FastGpt` computes exactly what this Hugging Face decoder computes."""
+def supports(body: nn.Module, adapted: bool = False) -> bool:
+    """Whether `FastGpt` computes exactly what this decoder computes; `adapted` as there."""
     config = getattr(body, "config", None)
     if type(body).__name__ != "GPT2Model" or config is None:
         return False
@@ -55,6 +56,7 @@ def supports(body: nn.Module) -> bool:
         for layer in layers:
             norms += [layer.get_submodule(name) for name in ("ln_1", "ln_2")]
             linears += [layer.get_submodule(name) for name in _LINEARS]
+        linears = [getattr(m, "base_layer", m) if adapted else m for m in linears]
         known = all(type(layer.get_submodule("mlp.act")).__name__ in _GELUS for layer in layers)
     except AttributeError:
         return False
@@ -155,10 +157,12 @@ _layer: Any = _Layer.apply
 class FastGpt:
     """Runs a supported decoder; its parameters stay where Hugging Face put them."""
 
-    def __init__(self, body: nn.Module, seed: int = 0) -> None:
-        if not supports(body):
+    def __init__(
+        self, body: nn.Module, seed: int = 0, weight: Callable[[Any], Tensor] = own_weight
+    ) -> None:
+        if not supports(body, adapted=weight is not own_weight):
             raise ValueError(f"FastGpt cannot run {type(body).__name__}; ask supports() first")
-        self.body, self.masks = body, MaskPool(seed)
+        self.body, self.masks, self._weight = body, MaskPool(seed), weight
         self._parts: Any = body
         config: Any = body.config
         self._heads = int(config.num_attention_heads)
@@ -187,7 +191,7 @@ class FastGpt:
                 for shape, rate in zip((square, x.shape, x.shape), rates, strict=True)
             )
             modules = (layer.ln_1, attn.c_attn, attn.c_proj, layer.ln_2, mlp.c_fc, mlp.c_proj)
-            weights = [t for m in modules for t in (m.weight, m.bias)]
+            weights = [t for m in modules for t in (self._weight(m), m.bias)]
             epsilons = (layer.ln_1.eps, layer.ln_2.eps)
             gelu = _GELUS[type(mlp.act).__name__]
             x = _layer(x, bias, self._heads, epsilons, gelu, masks, *weights)

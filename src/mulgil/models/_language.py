@@ -46,6 +46,31 @@ class VocabularyNetwork(TorchNetwork, LanguageNetwork):
         layer: Any = self.module.get_output_embeddings()
         return layer.weight, getattr(layer, "bias", None)
 
+    def _run(self, tensors: dict[str, Tensor]) -> Any:
+        """Run the module as transformers wrote it."""
+        return self.module(**tensors)
+
+    def _before_words(self, tensors: dict[str, Tensor], asked: Tensor) -> Tensor:
+        """Run the module, and catch what its vocabulary layer sees [M, H] of asked [B, L]."""
+        caught: list[Tensor] = []
+        layer: Any = self.module.get_output_embeddings()
+
+        def catch(_: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            caught.append(seen[0][:, self._lead :][asked])
+            return (seen[0][..., :0, :],)  # the vocabulary's product is ours: it gets no rows
+
+        hook = layer.register_forward_pre_hook(catch)
+        try:
+            self._run(tensors)
+        finally:
+            hook.remove()
+        return caught[0]
+
+    def _all_words(self, tensors: dict[str, Tensor], asked: Tensor) -> Tensor:
+        """Return the module's own scores [M, V] of asked [B, L]."""
+        scores: Tensor = self._run(tensors).logits
+        return scores[:, self._lead :][asked]
+
     def loss(self, inputs: Blanks) -> Tensor:
         total, words = torch.zeros((), device=self.device), self._words()
         for found, targets in self._asked(inputs):
@@ -119,7 +144,7 @@ class MaskedNetwork(VocabularyNetwork):
         return int(self.module.config.vocab_size)
 
     def _layout(self) -> tuple[list[str], list[str]]:
-        if not isinstance(self._fast, FastBody):
+        if not isinstance(self._fast, FastBody) or self._adapter is not None:
             return [], []
         prefix = next(name for name, part in self.module.named_modules() if part is self.body)
         return [], [f"{prefix}.{name}" for name in self._fast.transposed()]
@@ -132,7 +157,7 @@ class MaskedNetwork(VocabularyNetwork):
         for part in parts(inputs, PART):
             wanted = torch.from_numpy(part.targets).to(self.device)
             asked = wanted != UNASKED
-            yield self._before_words(self._tensors(part))[asked], wanted[asked]
+            yield self._before_words(self._tensors(part), asked), wanted[asked]
 
     def _transform(self, hidden: Tensor) -> Tensor:
         """What stands between the body and the vocabulary: dense, activation, layer norm."""
@@ -142,22 +167,6 @@ class MaskedNetwork(VocabularyNetwork):
         head = self.module.lm_head
         roberta: Tensor = head.layer_norm(nn.functional.gelu(head.dense(hidden)))
         return roberta
-
-    def _before_words(self, tensors: dict[str, Tensor]) -> Tensor:
-        """Run the module as transformers wrote it, and catch what its vocabulary layer sees."""
-        caught: list[Tensor] = []
-        layer: Any = self.module.get_output_embeddings()
-
-        def catch(_: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            caught.append(seen[0])
-            return (seen[0][..., :0, :],)  # the vocabulary's product is ours: it gets no rows
-
-        hook = layer.register_forward_pre_hook(catch)
-        try:
-            self.module(**tensors)
-        finally:
-            hook.remove()
-        return caught[0]
 
 
 def parts(inputs: Blanks, tokens: int) -> Iterator[Blanks]:

@@ -50,7 +50,7 @@ class EncodingNetwork(TorchNetwork):
         return made
 
     def _layout(self) -> tuple[list[str], list[str]]:
-        if not isinstance(self._fast, FastBody):
+        if not isinstance(self._fast, FastBody) or self._adapter is not None:
             return [], []
         self._fast.sparse = True
         prefix = next(name for name, part in self.module.named_modules() if part is self.body)
@@ -72,7 +72,7 @@ class EncodingNetwork(TorchNetwork):
 
 
 class EncoderNetwork(EncodingNetwork):
-    """Pools a text into one vector and scores it.
+    """Pools a text into one vector and scores it; a decoder's is that of its last token.
 
     Args:
         module: `MeanPooled`, or a transformers model of the "ForSequenceClassification" sort.
@@ -85,6 +85,20 @@ class EncoderNetwork(EncodingNetwork):
         super().__init__(module, module.body if self.mean else module.base_model, precision, device)
         if supports(self.body) and self._head_known():
             self._fast = FastBody(self.body)
+
+    @property
+    def part(self) -> Any:
+        return self.body if self.mean else self.module
+
+    @property
+    def sort(self) -> str:
+        return "FEATURE_EXTRACTION" if self.mean else "SEQ_CLS"
+
+    def _wrap(self, module: Any) -> None:
+        if self.mean:
+            self.module.body = self.body = module
+        else:
+            self.module = module
 
     def _head_known(self) -> bool:
         """Say whether the head can be run on the first token's vector alone."""
@@ -146,6 +160,13 @@ class EncoderNetwork(EncodingNetwork):
 
     # ------------------------------------------------------------ files
 
+    def read_head(self, folder: Path) -> None:
+        import safetensors.torch
+
+        if self.mean:
+            head = safetensors.torch.load_file(folder / HEAD_FILE)
+            self.set_head(head["weight"].numpy(), head["bias"].numpy())
+
     def save(self, folder: Path, labels: Sequence[str]) -> None:
         import safetensors.torch
 
@@ -154,7 +175,7 @@ class EncoderNetwork(EncodingNetwork):
         config = self.body.config
         config.id2label = dict(enumerate(names))
         config.label2id = {name: i for i, name in enumerate(names)}
-        self._write(self.body if self.mean else self.module, folder)
+        self._write(self.part, folder)
         if self.mean:
             head = self.module.classifier
             safetensors.torch.save_file(
@@ -209,9 +230,60 @@ def pretrained(
     return EncoderNetwork(MeanPooled(_body(folder, known), outputs), precision, device)
 
 
+def last_token(
+    folder: Path | None,
+    chosen: Any,
+    tokenizer: Any,
+    outputs: int,
+    precision: str,
+    device: str,
+    known: bool = True,
+) -> EncoderNetwork:
+    """Return a decoder whose last token's vector is scored, of a checkpoint or of sizes.
+
+    Args:
+        folder: the checkpoint; None makes a GPT-2 of the chosen sizes.
+        chosen: the family's settings.
+        tokenizer: says which token pads, for the last one is found by it.
+        outputs: scores a row.
+        precision: "fp32" or "bf16".
+        device: "cpu" or "cuda".
+        known: keep what the checkpoint has learnt.
+    """
+    from transformers import GPT2ForSequenceClassification
+
+    if folder is None:
+        config = gpt2(chosen, tokenizer, num_labels=outputs)
+        return EncoderNetwork(GPT2ForSequenceClassification(config), precision, device)
+    network = pretrained(folder, outputs, True, precision, device, known)
+    network.module.config.pad_token_id = tokenizer.special_ids["pad"]
+    return network
+
+
+def gpt2(chosen: Any, tokenizer: Any, **more: Any) -> Any:
+    """Return the config of a fresh GPT-2: the chosen sizes, the tokenizer's vocabulary."""
+    from transformers import GPT2Config
+
+    special = tokenizer.special_ids
+    return GPT2Config(
+        vocab_size=tokenizer.size,
+        n_embd=chosen.hidden,
+        n_layer=chosen.layers,
+        n_head=chosen.heads,
+        n_inner=chosen.intermediate,
+        n_positions=chosen.positions,
+        embd_pdrop=chosen.fresh_dropout,
+        attn_pdrop=chosen.fresh_dropout,
+        resid_pdrop=chosen.fresh_dropout,
+        bos_token_id=special.get("bos", special.get("cls")),
+        eos_token_id=special.get("eos", special.get("sep")),
+        pad_token_id=special.get("pad"),
+        **more,
+    )
+
+
 def saved(folder: Path, outputs: int, precision: str, device: str) -> EncoderNetwork:
     """Open what `EncoderNetwork.save` wrote."""
-    import safetensors.torch
     from transformers import AutoModelForSequenceClassification
 
     if not (folder / HEAD_FILE).exists():
@@ -219,9 +291,8 @@ def saved(folder: Path, outputs: int, precision: str, device: str) -> EncoderNet
         _checkpoints.whole(info, folder, pooler=True)
         network = EncoderNetwork(module, precision, device)
     else:
-        head = safetensors.torch.load_file(folder / HEAD_FILE)
         network = EncoderNetwork(MeanPooled(_body(folder), outputs), precision, device)
-        network.set_head(head["weight"].numpy(), head["bias"].numpy())
+        network.read_head(folder)
     network.answers_only()
     return network
 

@@ -22,7 +22,6 @@ from mulgil.flow import UNASKED, Array, Blanks, Given
 from mulgil.models import _checkpoints, _sides
 from mulgil.models._language import PART, Asked
 from mulgil.models._writing import WritingNetwork
-from mulgil.optimizer import MasterAdamW
 
 _SCORES = 1 << 27
 """Scores that are made at once where the module computes its own."""
@@ -53,15 +52,6 @@ class Seq2SeqNetwork(WritingNetwork):
     @property
     def outputs(self) -> int:
         return len(self.module.get_output_embeddings().weight)
-
-    def optimizer(self, weight_decay: float) -> MasterAdamW:
-        made = super().optimizer(weight_decay)
-        # Weights that never learn (Marian's sines) must be of the working precision too.
-        held = {n: p for n, p in self.module.named_parameters() if not p.requires_grad}
-        self._whole = {name: parameter.data for name, parameter in held.items()}
-        for parameter in held.values():
-            parameter.data = parameter.data.to(self.dtype)
-        return made
 
     # ------------------------------------------------------------ likelihoods
 
@@ -99,26 +89,12 @@ class Seq2SeqNetwork(WritingNetwork):
             "decoder_attention_mask": torch.from_numpy(mask.astype(np.int64)).to(self.device),
         }
 
-    def _before_words(self, tensors: dict[str, Tensor], asked: Tensor) -> Tensor:
-        """Run the module as transformers wrote it; return what its vocabulary sees [M, H]."""
-        caught: list[Tensor] = []
-        layer: Any = self.module.get_output_embeddings()
+    def _run(self, tensors: dict[str, Tensor]) -> Any:
+        return self.module(**tensors, use_cache=False)
 
-        def catch(_: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            caught.append(seen[0][asked])
-            return (seen[0][..., :0, :],)  # the vocabulary's product is ours: it gets no rows
-
-        hook = layer.register_forward_pre_hook(catch)
-        try:
-            self.module(**tensors, use_cache=False)
-        finally:
-            hook.remove()
-        return caught[0]
-
-    def _all_words(self, tensors: dict[str, Tensor], asked: Tensor) -> Tensor:
-        """Return the module's own scores [M, V]."""
-        scores: Tensor = self.module(**tensors, use_cache=False).logits
-        return scores[asked]
+    @property
+    def sort(self) -> str:
+        return "SEQ_2_SEQ_LM"
 
     def _probe(self) -> bool:
         """Say whether the scores are one product of what the vocabulary sees, and a bias.
@@ -166,6 +142,8 @@ class Seq2SeqNetwork(WritingNetwork):
         """A prompt that is too long loses its end."""
         config = self.module.config.to_dict()
         reads, writes = (_sides.longest(config, side) for side in ("encoder", "decoder"))
+        if reads is not None:
+            reads -= self._taken
         return [prompt[:reads] for prompt in prompts], most if writes is None else min(most, writes)
 
     def _measured(self, prompts: list[list[int]], fresh: list[list[int]]) -> list[list[float]]:

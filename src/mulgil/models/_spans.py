@@ -45,6 +45,10 @@ class SpanNetwork(EncodingNetwork):
             self._fast = FastBody(self.body)
 
     @property
+    def sort(self) -> str:
+        return "TOKEN_CLS"
+
+    @property
     def outputs(self) -> int:
         return self.head.outputs
 
@@ -58,6 +62,7 @@ class SpanNetwork(EncodingNetwork):
             rows = packing.slots[torch.searchsorted(packing.source, tokens)]
         else:
             scores = self.module(**self._tensors(inputs)).logits  # [B, L, places * outputs]
+            scores = scores[:, self._lead :]
             rows = tokens
         each = scores.reshape(-1, self.head.outputs)
         found: Tensor = each[rows * self.head.places + places]

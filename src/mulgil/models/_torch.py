@@ -22,7 +22,7 @@ from mulgil.flow import Array
 from mulgil.models import _checkpoints
 from mulgil.models._fastbert import FastBody
 from mulgil.models._fastgpt import FastGpt
-from mulgil.networks import Network
+from mulgil.networks import Adapter, Network
 from mulgil.optimizer import MasterAdamW
 
 _RATES = ("dropout", "attention_dropout", "activation_dropout")
@@ -53,6 +53,7 @@ class TorchNetwork(Network):
         self._optimizer: MasterAdamW | None = None
         self._cast = False
         self._whole: dict[str, Tensor] | None = {}  # weights as they were before rounding
+        self._adapter: Adapter | None = None
         kinds = int(getattr(body.config, "type_vocab_size", 0) or 0)
         self._tells_kinds = kinds > 1 and "token_type_ids" in signature(body.forward).parameters
 
@@ -73,7 +74,58 @@ class TorchNetwork(Network):
             sparse=sparse,
             transposed=transposed,
         )
+        self._round_what_rests()
         return self._optimizer
+
+    def _round_what_rests(self) -> None:
+        """Give weights that never learn the working precision; an adapter's base is not kept."""
+        composed = self._adapter is not None and self._fast is not None
+        apart = self._read_by_rows()
+        for name, parameter in self.module.named_parameters():
+            # A weight that an adapter's part is added to is rounded with it, not before.
+            held = parameter is apart or (composed and name.endswith(".base_layer.weight"))
+            if parameter.requires_grad or held:
+                continue
+            if self._adapter is None and self._whole is not None:
+                self._whole[name] = parameter.data
+            parameter.data = parameter.data.to(self.dtype)
+
+    @property
+    def sort(self) -> str | None:
+        """Return what peft calls a module of this sort: SEQ_CLS, CAUSAL_LM; None has no name."""
+        return None
+
+    @property
+    def part(self) -> Any:
+        """What is saved of the module, and what a method may add to."""
+        return self.module
+
+    def adapt(self, adapter: Adapter) -> None:
+        """Run with what a method has added; from here on it alone is saved."""
+        self._adapter = adapter
+        if adapter.module is not None:
+            self._wrap(adapter.module)
+        if self._fast is not None and adapter.weight is not None and adapter.module is None:
+            self._fast = type(self._fast)(self.body, weight=adapter.weight)
+        else:
+            self._fast = None
+
+    def read_head(self, folder: Path) -> None:
+        """Take the head that a run has saved beside what it added; by default that has it too."""
+
+    def _wrap(self, module: Any) -> None:
+        """Run `part` within this module."""
+        self.module = module
+
+    @property
+    def _taken(self) -> int:
+        """Return how many positions a text has less than the config says."""
+        return self._adapter.taken if self._adapter is not None else 0
+
+    @property
+    def _lead(self) -> int:
+        """Return how many places stand before a text's own in what the module gives."""
+        return self._adapter.lead if self._adapter is not None else 0
 
     def _layout(self) -> tuple[list[str], list[str]]:
         """Return the names of tables with row-sparse gradients, and of weights laid transposed."""
@@ -149,7 +201,7 @@ class TorchNetwork(Network):
 
     def _states(self, **tensors: Tensor) -> Tensor:
         """Run the body as transformers wrote it: [B, L] to its last hidden state [B, L, H]."""
-        found: Tensor = self.body(**tensors)[0]
+        found: Tensor = self.body(**tensors)[0][:, self._lead :]
         return found
 
     def _read_by_rows(self) -> nn.Parameter | None:
@@ -177,7 +229,9 @@ class TorchNetwork(Network):
         self._whole, self._cast = {}, False
 
     def _write(self, part: Any, folder: Path) -> None:
-        """Write a module's config and weights so that plain transformers opens them."""
+        """Write a module's config and weights so that plain transformers, or peft, opens them."""
+        if self._adapter is not None:
+            return self._adapter.write(folder)
         with _checkpoints.quiet():
             part.save_pretrained(folder)
 

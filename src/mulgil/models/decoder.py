@@ -4,7 +4,8 @@ Chosen: whatever transformers opens as a causal language model, with the vocabul
 brings; a fresh model is a GPT-2, whose table of tokens is also its output layer. Only safetensors
 are read, and a config that names code of its own is refused: a model's files are data. A model
 that reads both ways is refused before the work: its likelihoods would be no likelihoods. GPT-2
-runs through `_fastgpt`; all others run as transformers wrote them.
+runs through `_fastgpt`; all others run as transformers wrote them. Rows are classified by the class
+of transformers for that, from the vector of their last token, the one that has seen the whole row.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from mulgil.networks import Network
 if TYPE_CHECKING:
     from mulgil.models._torch import TorchNetwork
 
+POOLED = {"pool", "pair", "rate"}
+"""Skills that need one vector a row."""
+
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 
 
@@ -31,7 +35,7 @@ class Decoder(Family):
 
     Settings: ClassVar[type[settings.Settings]] = SizedSettings
     kind: ClassVar[Kind] = "decoder"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"score", "write"})
+    skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair", "rate", "score", "write"})
     tokenizer: ClassVar[str] = "subword"
 
     def source(self) -> Path | None:
@@ -59,20 +63,26 @@ class Decoder(Family):
         return next((value for value in values if isinstance(value, int)), None)
 
     def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
-        from mulgil.models import _decoding
+        from mulgil.models import _decoding, _network
 
-        folder = self.source()
+        folder, known = self.source(), self.settings.weights == "pretrained"
+        if folder is not None:
+            _checkpoints.fits(folder, tokenizer.size)
+        if head.skill in POOLED:
+            return _network.last_token(
+                folder, self.settings, tokenizer, head.outputs, precision, device, known
+            )
         if folder is None:
             return _decoding.fresh(self.settings, tokenizer, precision, device)
-        _checkpoints.fits(folder, tokenizer.size)
-        known = self.settings.weights == "pretrained"
         return _decoding.pretrained(folder, precision, device, known)
 
     @classmethod
     def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:
-        from mulgil.models import _decoding
+        from mulgil.models import _decoding, _network
 
         _checkpoints.inspect(folder)
+        if head.skill in POOLED:
+            return _network.saved(folder, head.outputs, precision, device)
         return _decoding.saved(folder, precision, device)
 
 

@@ -1,0 +1,148 @@
+"""What the methods share that add a few weights to a pretrained model and leave its own alone.
+
+Chosen: peft makes what is added, names it and writes it, so that plain peft opens a run; the loop,
+the optimizer and the fast bodies stay the house's own. A run keeps what was added, the head, and a
+checksum of the weights that it stands on; another model of the same name is refused. It costs that
+a run of these methods cannot answer without the model that it was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pydantic
+
+from mulgil import settings
+from mulgil.contracts import Method, Model
+from mulgil.errors import ModelError
+from mulgil.flow import Array, Head, Kind
+from mulgil.networks import Adapter, Learner, Network
+from mulgil.objectives import Task
+from mulgil.storage import weights_digest
+
+BASE = "base.json"
+"""What a run stands on, beside what it added."""
+
+CONFIG = "adapter_config.json"
+
+
+class AddedSettings(settings.Settings):
+    """Settings of every method that adds weights."""
+
+    rate: float = pydantic.Field(10.0, gt=0, le=1e6)
+    """What is new learns so many times faster than `trainer.learning_rate` says, so that a rate
+    that suits full fine-tuning serves here as well."""
+
+
+class Adapting(Method):
+    """Adds weights to a network, or around it."""
+
+    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder", "seq2seq"})
+    stands: ClassVar[bool] = True
+
+    def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
+        from mulgil.methods._gradient import GradientLearner
+
+        self._add(network)
+        return GradientLearner(task, network, weights, trainer, self.settings.rate)
+
+    def opened(
+        self, model: Model, tokenizer: Any, head: Head, folder: Path, precision: str, device: str
+    ) -> Network:
+        """Open the model that the run stands on, and put into it what the run has added.
+
+        Raises:
+            ModelError: the model is not the one that the run was trained on.
+        """
+        _same(model, folder)
+        network: Network = model.build(tokenizer, head, precision, device, 0)
+        opened: Any = network
+        self._put(opened, folder)
+        opened.read_head(folder)
+        opened.answers_only()
+        return network
+
+    def keep(self, model: Model, network: Network, folder: Path, labels: Sequence[str]) -> None:
+        super().keep(model, network, folder, labels)
+        source, name = model.source(), model.settings.pretrained
+        name = os.path.normpath(name) if os.path.isabs(name) else name
+        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        told["base_model_name_or_path"] = name  # as the recipe has it, wherever it lies here
+        for key in (key for key, value in told.items() if isinstance(value, list)):
+            told[key] = sorted(told[key])  # sets of names, of which each writing has its own order
+        (folder / CONFIG).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        base = {"pretrained": name, "sha256": source and weights_digest(source)}
+        (folder / BASE).write_text(json.dumps(base) + "\n", encoding="utf-8")
+
+    @abstractmethod
+    def _config(self, network: Any) -> Any:
+        """Return peft's config of what is added to this network."""
+
+    @abstractmethod
+    def _put(self, network: Any, folder: Path) -> None:
+        """Put what a run has added into the network of its model."""
+
+    def _adapter(self, made: Any) -> Adapter:
+        """Return what a network is told of peft's module."""
+        return Adapter(writing(made))
+
+    def _add(self, network: Any) -> None:
+        """Add weights that are new."""
+        import peft
+
+        with warnings.catch_warnings():  # what peft asks of transformers under an older name
+            warnings.simplefilter("ignore", FutureWarning)
+            made = peft.get_peft_model(network.part, self._config(network))
+        self._begin(made)
+        network.adapt(self._adapter(made))
+
+    def _begin(self, made: Any) -> None:
+        """Set the new weights where peft's own beginning does not serve."""
+
+
+def writing(made: Any) -> Callable[[Path], None]:
+    """Return what writes peft's module into a folder."""
+
+    def write(folder: Path) -> None:
+        made.save_pretrained(folder, save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # a template that says nothing of the run
+
+    return write
+
+
+def reading(network: Any, folder: Path) -> Any:
+    """Return peft's module of what a run has added.
+
+    Raises:
+        ModelError: it is not whole, or of another model.
+    """
+    import peft
+
+    if not (folder / "adapter_model.safetensors").exists():
+        raise ModelError(f"{folder}: has no adapter_model.safetensors; train the run again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            made = peft.PeftModel.from_pretrained(network.part, folder, use_safetensors=True)
+    except Exception as error:  # the library raises many kinds for what does not fit
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder}: cannot be opened: {type(error).__name__}: {reason}") from error
+    return made
+
+
+def _same(model: Model, folder: Path) -> None:
+    """Refuse a model whose weights are not those that the run was trained on."""
+    base = json.loads((folder / BASE).read_text(encoding="utf-8"))
+    source = model.source()
+    found = None if source is None else weights_digest(source)
+    if found != base["sha256"]:
+        raise ModelError(
+            f"{folder}: was trained on {base['pretrained']} with weights {base['sha256'][:12]},"
+            f" but found {str(found)[:12]} under that name; bring that version back, or train again"
+        )
