@@ -50,6 +50,7 @@ from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 from _compare import Seen, interleaved, ratios, shown, train
 from mulgil import cache, hardware, recipe
+from mulgil.contracts import Lesson
 from mulgil.errors import UserError
 from mulgil.examples import PassageExample
 from mulgil.flow import UNASKED, Batch, Schema
@@ -159,7 +160,7 @@ def batches(job: Job, seed: int) -> Iterator[Batch]:
 def run_ours(job: Job, steps: int, warm: int, number: int) -> Seen:
     """The step as the training loop makes it."""
     trainer = job.chosen.trainer
-    learner = job.chosen.method.make().learner(job.task, job.network(), None, trainer)
+    learner = job.chosen.method.make().learner(job.network(), Lesson(job.task, trainer))
     learner.seed(number)
     seen, begin = Seen(0.0), 0.0
     with contextlib.closing(batches(job, number)) as stream:  # type: ignore[type-var]
@@ -284,7 +285,7 @@ def speed(job: Job, args: argparse.Namespace, say: Callable[[str], None]) -> dic
 def shares(job: Job, steps: int, warm: int, say: Callable[[str], None]) -> dict[str, float]:
     """Where the time of our step goes, by the wall clock, in percent."""
     trainer, network = job.chosen.trainer, job.network()
-    learner = job.chosen.method.make().learner(job.task, network, None, trainer)
+    learner = job.chosen.method.make().learner(network, Lesson(job.task, trainer))
     inner, body = network._fast, [0.0]
 
     def fast(*inputs: Any) -> Any:

@@ -14,6 +14,7 @@ these lines for `check`, the docs and the tests.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
+from mulgil.examples import Example
 from mulgil.flow import (
     Array,
     Batch,
@@ -29,6 +31,7 @@ from mulgil.flow import (
     Kind,
     Outcome,
     Parts,
+    Schema,
     Segment,
     Skill,
     Source,
@@ -243,6 +246,31 @@ class Model(ABC):
 # ---------------------------------------------------------------- step 6: task x method
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a learner is made for.
+
+    Attributes:
+        task: says what is learnt.
+        trainer: the recipe's trainer settings.
+        weights: float32 [labels] of the classes, or None when all count alike.
+        schema: label names.
+        tokenizer: of the run; with the rows, what prompts are made of.
+        rows: of training.
+        held: of the other parts, none of which may be shown in a prompt.
+        limit: the longest prompt in tokens that the model reads; None knows no limit.
+    """
+
+    task: Task
+    trainer: Any
+    weights: Array | None = None
+    schema: Schema | None = None
+    tokenizer: Any = None
+    rows: Sequence[Example] = ()
+    held: Sequence[Example] = ()
+    limit: int | None = None
+
+
 class Method(ABC):
     """How much of the model moves."""
 
@@ -253,9 +281,20 @@ class Method(ABC):
     pooling: ClassVar[Literal["own", "mean"]] = "own"
     stands: ClassVar[bool] = False
     """Whether its runs keep only what it adds to a pretrained model, which they need to answer."""
+    prompts: ClassVar[bool] = False
+    """Whether rows are asked as questions of a prompt, with nothing learnt."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+
+    @classmethod
+    def asks(cls, needs: frozenset[Skill]) -> frozenset[Skill]:
+        """Return the skills that a model must have where a task needs these."""
+        return needs
+
+    def head(self, head: Head) -> Head:
+        """Return the head that a network is built with where a task asks for this one."""
+        return dataclasses.replace(head, pooling=self.pooling)
 
     def opened(
         self, model: Model, tokenizer: Any, head: Head, folder: Path, precision: str, device: str
@@ -282,8 +321,8 @@ class Method(ABC):
         network.save(folder, labels)
 
     @abstractmethod
-    def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
-        """Return a learner around the network; `trainer` is the trainer's settings."""
+    def learner(self, network: Network, lesson: Lesson) -> Learner:
+        """Return a learner around the network; what is kept and scored is its `network`."""
 
 
 # ---------------------------------------------------------------- step 7: engine
@@ -347,7 +386,7 @@ def refusal(
             f'task "{names["task"]}" reads rows of shape "{task.shape}",'
             f' but data "{names["data"]}" gives "{dataset.shape}"'
         )
-    missing = task.needs - model.skills
+    missing = method.asks(task.needs) - model.skills
     if missing:
         return (
             f'task "{names["task"]}" needs a model with the skill {", ".join(sorted(missing))};'

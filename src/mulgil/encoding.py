@@ -29,6 +29,7 @@ def batches(
     seed: int = 0,
     folder: Path | None = None,
     scored: bool = True,
+    prompts: bool = False,
 ) -> BatchLoader:
     """Return the batches of these rows.
 
@@ -42,12 +43,16 @@ def batches(
         seed: of the order in training.
         folder: where encoded rows are kept between runs; None does without.
         scored: whether the rows have gold answers, which the batches then bring.
+        prompts: whether they are asked as questions of a prompt.
     """
     if isinstance(task, LanguageTask):
         encoded = cache.windows(rows, task, tokenizer, folder)
         return BatchLoader(encoded, None, settings, seed, task.asker(tokenizer))
-    texts = [task.text(row) for row in rows]
     gold: Any = None
+    if prompts and isinstance(task, LabelTask):
+        encoded = tokenizer.asked([task.question(row) for row in rows])
+        return BatchLoader(encoded, task.targets(rows, schema) if scored else None, settings, seed)
+    texts = [task.text(row) for row in rows]
     if isinstance(task, SpanTask):
         encoded = tokenizer.located(texts, task.stride)
         if not scored:

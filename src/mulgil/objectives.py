@@ -131,6 +131,14 @@ class LabelTask(Task):
     def targets(self, rows: Sequence[Example], schema: Schema) -> Array:
         """Return int64 [N], float32 [N, labels] when multi-label, float32 [N, 1] for ratings."""
 
+    def question(self, row: Example) -> tuple[str, str]:
+        """Return a row's question in a prompt: its text in its place, and what stands behind it."""
+        raise NotImplementedError(type(self).__name__)
+
+    def replies(self, schema: Schema) -> tuple[str, ...]:
+        """Return what the labels are called behind a question, in their order."""
+        raise NotImplementedError(type(self).__name__)
+
     @abstractmethod
     def class_weights(self, targets: Array, schema: Schema) -> Array | None:
         """Return float32 [labels], or None when every class counts alike."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mulgil import evaluation, fetch, hardware, registry, splits
-from mulgil.contracts import Dataset, Method, Model, Tokenizer, refusal
+from mulgil.contracts import Dataset, Lesson, Method, Model, Tokenizer, refusal
 from mulgil.encoding import batches
 from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
@@ -27,6 +27,9 @@ from mulgil.result import finish, origin
 from mulgil.rundir import RunDir, Say
 from mulgil.splits import Splits
 from mulgil.storage import commit_folder, discard_folder, require_space, weights_digest
+
+SHOWN = 1000
+"""Training rows that are encoded where none is learnt: what their lengths are read off."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -73,7 +76,7 @@ def run(recipe: Recipe, root: Path, resume: bool = False, say: Say = lambda line
         folder.settle(_provenance(made), made.schema)
         learner = teach(made, network, folder)  # step 6
         outcome = _fit(made, learner, folder)  # step 7
-        _keep(made, network, folder)
+        _keep(made, learner.network, folder)
         finish(folder, made, learner, outcome, metric(made)[0])
         return folder.path
 
@@ -102,9 +105,10 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     source = model.source()
     say(f"3 model      {recipe.model.name}: {origin(recipe.model.settings) or 'from scratch'}")
     known = getattr(recipe.model.settings, "weights", "") != "random"
-    if method.stands and not (source is not None and known):
+    served = model.kind == "endpoint"
+    if method.stands and not served and not (source is not None and known):
         raise SettingError(
-            f'method "{recipe.method.name}" adds to what a model has learnt; give one with'
+            f'method "{recipe.method.name}" stands on what a model has learnt; give one with'
             " model.pretrained, or take method full"
         )
     if source is not None and not known:
@@ -115,7 +119,7 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     for note in tokenizer.notes:
         say(f"             {note}")
 
-    loaders = build_loaders(recipe, parts, schema, task, tokenizer, model.kind)
+    loaders = build_loaders(recipe, parts, schema, task, tokenizer, model.kind, method.prompts)
     say(f"5 loader     {_rows(loaders.train)}")
     return Prepared(
         recipe, task, method, model, parts, schema, tokenizer, loaders, device, precision
@@ -149,7 +153,13 @@ def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, S
 
 
 def build_loaders(
-    recipe: Recipe, parts: Splits, schema: Schema, task: Task, tokenizer: Tokenizer, kind: Kind
+    recipe: Recipe,
+    parts: Splits,
+    schema: Schema,
+    task: Task,
+    tokenizer: Tokenizer,
+    kind: Kind,
+    prompts: bool = False,
 ) -> Loaders:
     """Step 5: encode once, or take it from the cache, and cut batches."""
     folder = fetch.cache_folder() / "encoded" if recipe.loader.cache else None
@@ -157,9 +167,12 @@ def build_loaders(
     def loader(rows: Sequence[Example]) -> BatchLoader:
         seed = recipe.trainer.seed
         chosen = recipe.loader
-        return batches(rows, task, schema, tokenizer, chosen, kind, seed=seed, folder=folder)
+        return batches(
+            rows, task, schema, tokenizer, chosen, kind, seed=seed, folder=folder, prompts=prompts
+        )
 
-    return Loaders(loader(parts.train), loader(parts.valid), loader(parts.test))
+    train = parts.train[:SHOWN] if prompts else parts.train
+    return Loaders(loader(train), loader(parts.valid), loader(parts.test))
 
 
 def _rows(loader: BatchLoader) -> str:
@@ -177,7 +190,7 @@ def _rows(loader: BatchLoader) -> str:
 
 def build(made: Prepared) -> Network:
     """Step 3's end: the network, now that tokenizer and labels are known."""
-    head = dataclasses.replace(made.task.head(made.schema), pooling=made.method.pooling)
+    head = made.method.head(made.task.head(made.schema))
     seed = made.recipe.trainer.seed
     return made.model.build(made.tokenizer, head, made.precision, made.device, seed)
 
@@ -187,12 +200,25 @@ def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Lea
     gold, weights = made.loaders.train.gold, None
     if isinstance(made.task, LabelTask) and gold is not None:
         weights = made.task.class_weights(gold, made.schema)
-    learner = made.method.learner(made.task, network, weights, made.recipe.trainer)
+    learner = made.method.learner(
+        network,
+        Lesson(
+            task=made.task,
+            trainer=made.recipe.trainer,
+            weights=weights,
+            schema=made.schema,
+            tokenizer=made.tokenizer,
+            rows=made.splits.train,
+            held=[*made.splits.valid, *made.splits.test],
+            limit=made.model.longest(),
+        ),
+    )
     if isinstance(learner, Stepped):
         learner.seed(made.recipe.trainer.seed)
     if folder is not None:
         moved = f"{learner.trainable:,} of {network.parameters_total:,} weights learn"
         what = moved if isinstance(learner, Stepped) else "a linear head is solved"
+        what = "nothing learns; rows are asked" if made.method.prompts else what
         folder.say(
             f"6 method     {made.recipe.method.name}: {what}; {made.precision} on {made.device}"
         )

@@ -26,6 +26,9 @@ TRIAL = 6
 TRIAL_ROWS = 2000
 """Rows of the trial where a method solves at once."""
 
+ASKED_ROWS = 16
+"""Rows of the trial where they are asked in prompts."""
+
 
 def plan(recipe: Recipe, say: Say = lambda line: None) -> dict[str, Any]:
     """Return the plan of a recipe: rows, labels, lengths, repeats, steps, time and memory.
@@ -70,7 +73,9 @@ def _work(made: Prepared) -> dict[str, Any]:
     else:
         plan["steps"] = 0
         before = hardware.peak_memory()
-        seconds, scale = _solve_trial(made, network)
+        seconds, scale = (
+            _asked_trial(made, learner) if made.method.prompts else _solve_trial(made, network)
+        )
         plan["seconds"] = round(seconds * scale * 1.5, 1)  # half again for the solver
         more = (hardware.peak_memory() - before) * scale
     plan["memory_gb"] = round((hardware.peak_memory() + more) / 2**30, 2)
@@ -87,6 +92,17 @@ def _step_seconds(made: Prepared, learner: Stepped) -> float:
         learner.update(0.0, made.recipe.trainer.clip, weight)
         times.append(time.monotonic() - started)
     return float(np.median(times[len(times) // 2 :]))
+
+
+def _asked_trial(made: Prepared, learner: Any) -> tuple[float, float]:
+    """Return the seconds that a few test rows take to be asked, and how often all hold them."""
+    learner.solve((), ())
+    loader = made.loaders.test
+    rows = np.arange(min(ASKED_ROWS, len(loader)))
+    started = time.monotonic()
+    learner.network.scores(loader.encoded.take(rows, 1))
+    asked = (len(loader) * learner.network.draws + len(made.loaders.valid)) / max(len(rows), 1)
+    return time.monotonic() - started, asked
 
 
 def _solve_trial(made: Prepared, network: Any) -> tuple[float, float]:

@@ -62,7 +62,7 @@ class Predictor:
         device, precision = hardware.resolve(anywhere, model.kind)
         self.precision = precision
         self.tokenizer = self.recipe.tokenizer.plugin.load(path / "model")
-        head = self.task.head(self.schema)
+        head = method.head(self.task.head(self.schema))
         kept = path / "model"
         self.network = method.opened(model, self.tokenizer, head, kept, precision, device)
 
@@ -135,7 +135,10 @@ class Predictor:
 
     def _batches(self, rows: Sequence[Example], scored: bool) -> BatchLoader:
         task, schema, settings = self.task, self.schema, self.recipe.loader
-        return batches(rows, task, schema, self.tokenizer, settings, self.kind, scored=scored)
+        prompts = self.recipe.method.plugin.prompts
+        return batches(
+            rows, task, schema, self.tokenizer, settings, self.kind, scored=scored, prompts=prompts
+        )
 
     def _measured(self, loader: BatchLoader) -> Any:
         tokenizer = self.tokenizer

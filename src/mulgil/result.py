@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from mulgil import evaluation, hangul, hardware, inspect, statistics
 from mulgil.examples import Example
 from mulgil.flow import Outcome, Schema
@@ -30,7 +32,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         metric: the validation figure that `outcome.best` is.
     """
     recipe, loader = made.recipe, made.loaders.test
-    head = made.task.head(made.schema)
+    head = made.method.head(made.task.head(made.schema))
     kept = folder.path / "model"
     network = made.method.opened(
         made.model, made.tokenizer, head, kept, made.precision, made.device
@@ -54,6 +56,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "labels": list(made.schema.labels),
         "multi_label": made.schema.multi_label,
         **score(made.task, made.schema, loader.gold, measured, recipe.trainer.seed),
+        **_asked(network, made),
         "valid": None if outcome.best is None else {metric: outcome.best},
         "rows": {**rows, "rejected": len(made.splits.rejected)},
         "overlap": _overlap(made),
@@ -70,6 +73,36 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.write_json("result.json", result)
+
+
+def _asked(network: Any, made: Any) -> dict[str, Any]:
+    """Return what is told of a run that asks in prompts: what was left out, and every draw.
+
+    The figures of a draw are those of its choice of examples; the spread over draws says how much
+    of a figure is the choice's luck.
+    """
+    if not made.method.prompts:
+        return {}
+    task, schema, loader = made.task, made.schema, made.loaders.test
+    told: dict[str, Any] = {"prompts": {"shortened": network.shortened}}
+    if network.draws == 1:
+        return told
+    every = []
+    for number in range(network.draws):
+        network.draw = number
+        judged = task.judge(loader.gold, evaluation.measure(network, loader, task, schema), schema)
+        every.append(evaluation.headlines(task, judged))
+    network.draw = 0
+    told["draws"] = {
+        name: {
+            "mean": float(np.mean(values)),
+            "deviation": float(np.std(values, ddof=1)),
+            "each": values,
+        }
+        for name in every[0]
+        if (values := [figures[name] for figures in every])
+    }
+    return told
 
 
 def _overlap(made: Any) -> dict[str, int]:

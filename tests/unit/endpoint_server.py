@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server on loopback, whose skills and faults are scripted.
+"""A small OpenAI-compatible server on loopback, scripted, and what tests ask it by.
 
 Its model is arithmetic: each character is a token, and ln p of a character depends on it alone.
 """
@@ -8,9 +8,16 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from mulgil.flow import Head, Sampling
+from mulgil.models._endpoint import EndpointNetwork
+from mulgil.models.endpoint import Endpoint, EndpointSettings
 
 KEY = "sk-vErYsEcReT0123456789"
 
@@ -34,6 +41,7 @@ class Server(ThreadingHTTPServer):
         faults: by number of the request, counted from 0: what it does instead of answering.
         answer: from prompt to text.
         tops: from prompt to the likeliest first tokens, (token, bytes or None, probability).
+        ignores: fields that it passes over without a word.
         before: stands before each text as a token, as `<s>` does.
         asked: (path, body) of each request, in the order in which they came.
         headers: of each request.
@@ -53,6 +61,7 @@ class Server(ThreadingHTTPServer):
             ("긍", None, 0.6),
             ("부", None, 0.3),
         ]
+        self.ignores: set[str] = set()
         self.before = ""
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
@@ -119,6 +128,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any]) -> None:
         skills = self.server.skills
+        body = {name: value for name, value in body.items() if name not in self.server.ignores}
         door = "chat" if self.path.endswith("/chat/completions") else "completions"
         if door not in skills:
             return self.refuse(404, "Not Found")
@@ -203,3 +213,45 @@ def hang_up(ask: Handler) -> None:
     """Close the line without a word."""
     ask.close_connection = True
     ask.connection.close()
+
+
+# ---------------------------------------------------------------- what the tests ask
+
+
+PREFIX = "영화평: 다시 볼 것 같다. 느낌: 긍정\n\n"
+QUERIES = [f"영화평: {n}번째로 본 영화다. 느낌: " for n in range(6)]
+CHOICES = ["긍정", "부정"]
+SAMPLING = Sampling(max_new=5, temperature=0.0)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Give each test of a module that imports this a cache of its own, and a key."""
+    monkeypatch.setenv("MULGIL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return tmp_path / "cache" / "endpoint"
+
+
+@pytest.fixture
+def server(own_cache: Path) -> Iterator[Server]:
+    with Server() as found:
+        yield found
+
+
+def opened(server: Server | str, **more: Any) -> EndpointNetwork:
+    """Return a network whose pauses are noted down in `pauses`, not made."""
+    url = server if isinstance(server, str) else server.url
+    chosen = EndpointSettings(**{"pretrained": "HCX-007", "url": url} | more)
+    network = Endpoint(chosen).build(None, Head("choose", 0), "fp32", "cpu", 3)
+    assert isinstance(network, EndpointNetwork)
+    network.pauses = []  # type: ignore[attr-defined]
+    network.client._pause = lambda seconds, vain: network.pauses.append(seconds)  # type: ignore[attr-defined]
+    return network
+
+
+def one_line(error: Exception) -> None:
+    """Check what every message keeps: one line, not endless, no key."""
+    text = str(error)
+    assert "\n" not in text
+    assert len(text) < 500
+    assert KEY not in text

@@ -49,7 +49,7 @@ def copied(folder: Path, to: Path, **changes: Any) -> Path:
 def test_it_is_found_by_its_name() -> None:
     assert registry.load("models", "decoder") is Decoder
     assert Decoder.kind == "decoder"
-    assert Decoder.skills == {"score", "write"}
+    assert Decoder.skills == {"pool", "pair", "rate", "score", "write", "choose"}
 
 
 def test_heads_divide_the_width() -> None:

@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
+from mulgil.contracts import Lesson
 from mulgil.errors import DataError
 from mulgil.flow import Array, Batch
 from mulgil.methods.linear_probe import LinearProbe, LinearProbeSettings, ProbeLearner
@@ -192,7 +193,7 @@ def test_the_answer_does_not_depend_on_the_batches() -> None:
     heads = []
     for size in (7, 120):
         network = Features(3)
-        learner = LinearProbe(LinearProbeSettings()).learner(None, network, None, None)  # type: ignore[arg-type]
+        learner = LinearProbe(LinearProbeSettings()).learner(network, Lesson(None, None))  # type: ignore[arg-type]
         learner.solve(batches(features, gold, size), batches(features, gold, size))  # type: ignore[attr-defined]
         heads.append(network.weight)
     assert heads[0].tolist() == heads[1].tolist()

@@ -19,13 +19,15 @@ SNAPSHOT = {
         *("paws-x-ko", "petition-titles", "petitions", "question-pair", "sae4k", "sample"),
         "xquad-en",
     ],
-    "models": ["decoder", "encoder", "seq2seq", "tfidf"],
-    "tokenizers": ["jamo", "morpheme", "subword", "syllable", "words"],
+    "models": ["decoder", "encoder", "endpoint", "seq2seq", "tfidf"],
+    "tokenizers": ["jamo", "morpheme", "subword", "syllable", "text", "words"],
     "tasks": [
         *("causal-lm", "classification", "generation", "masked-lm", "ner", "nli", "qa", "sts"),
         *("summarization", "translation"),
     ],
-    "methods": ["full", "linear-probe", "lora", "prompt-tuning"],
+    "methods": [
+        *("few-shot", "full", "linear-probe", "lora", "one-shot", "prompt-tuning", "zero-shot"),
+    ],
     "engines": ["local"],
     "metrics": [
         *("accuracy", "bits-per-byte", "bleu", "character-f1", "chrf", "confusion", "distinct"),

@@ -12,18 +12,17 @@ import json
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Method, Model
+from mulgil.contracts import Lesson, Method, Model
 from mulgil.errors import ModelError
-from mulgil.flow import Array, Head, Kind
+from mulgil.flow import Head, Kind
 from mulgil.networks import Adapter, Learner, Network
-from mulgil.objectives import Task
 from mulgil.storage import weights_digest
 
 BASE = "base.json"
@@ -46,11 +45,13 @@ class Adapting(Method):
     works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder", "seq2seq"})
     stands: ClassVar[bool] = True
 
-    def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
+    def learner(self, network: Network, lesson: Lesson) -> Learner:
         from mulgil.methods._gradient import GradientLearner
 
         self._add(network)
-        return GradientLearner(task, network, weights, trainer, self.settings.rate)
+        return GradientLearner(
+            lesson.task, network, lesson.weights, lesson.trainer, self.settings.rate
+        )
 
     def opened(
         self, model: Model, tokenizer: Any, head: Head, folder: Path, precision: str, device: str
@@ -104,6 +105,29 @@ class Adapting(Method):
 
     def _begin(self, made: Any) -> None:
         """Set the new weights where peft's own beginning does not serve."""
+
+
+def heads(network: Any) -> list[str]:
+    """Return the names of what stands behind a network's body, which learns whole and is kept.
+
+    Some of it may be new, drawn with the run's seed, and another draw would answer otherwise. The
+    vocabulary of a model that writes came with the checkpoint, and rests.
+    """
+    part = network.part
+    body = part.base_model
+    if body is part or network.sort in {"CAUSAL_LM", "SEQ_2_SEQ_LM"}:
+        return []
+    return list(_behind(part, body, {id(weight) for weight in body.parameters()}, ""))
+
+
+def _behind(part: Any, body: Any, shared: set[int], prefix: str) -> Iterator[str]:
+    """Yield the outermost modules that have weights, and none of the body's."""
+    for name, child in part.named_children():
+        weights = [id(weight) for weight in child.parameters()]
+        if child is not body and shared.intersection(weights):
+            yield from _behind(child, body, shared, f"{prefix}{name}.")
+        elif child is not body and weights:
+            yield f"{prefix}{name}"
 
 
 def writing(made: Any) -> Callable[[Path], None]:

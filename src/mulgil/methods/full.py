@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from mulgil.contracts import Method
-from mulgil.flow import Array, Kind
+from mulgil.contracts import Lesson, Method
+from mulgil.flow import Kind
 from mulgil.networks import Learner, Network
-from mulgil.objectives import Task
 
 
 class Full(Method):
@@ -15,7 +14,7 @@ class Full(Method):
 
     works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder", "seq2seq"})
 
-    def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
+    def learner(self, network: Network, lesson: Lesson) -> Learner:
         from mulgil.methods._gradient import GradientLearner
 
-        return GradientLearner(task, network, weights, trainer)
+        return GradientLearner(lesson.task, network, lesson.weights, lesson.trainer)

@@ -20,11 +20,10 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Method
+from mulgil.contracts import Lesson, Method
 from mulgil.errors import DataError
 from mulgil.flow import Array, Batch, Kind, Skill
 from mulgil.networks import Learner, Network, Solved
-from mulgil.objectives import Task
 
 COUNTS = [10.0, 3.0, 1.0]
 """Strengths for sparse counts; the last one is taken when there are no validation rows."""
@@ -51,8 +50,8 @@ class LinearProbe(Method):
     serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair"})
     pooling: ClassVar[Literal["own", "mean"]] = "mean"
 
-    def learner(self, task: Task, network: Network, weights: Array | None, trainer: Any) -> Learner:
-        return ProbeLearner(network, self.settings, weights)
+    def learner(self, network: Network, lesson: Lesson) -> Learner:
+        return ProbeLearner(network, self.settings, lesson.weights)
 
 
 class ProbeLearner(Solved):

@@ -17,7 +17,7 @@ import pydantic
 
 from mulgil import settings
 from mulgil.errors import ModelError
-from mulgil.methods._adapting import Adapting, AddedSettings, reading, writing
+from mulgil.methods._adapting import Adapting, AddedSettings, heads, reading, writing
 from mulgil.networks import Adapter
 
 _KINDS = {"Linear", "Conv1D"}
@@ -58,6 +58,7 @@ class Lora(Adapting):
             lora_alpha=chosen.alpha,
             lora_dropout=chosen.dropout,
             target_modules=names,
+            modules_to_save=heads(network) or None,
             fan_in_fan_out=any(
                 type(network.part.get_submodule(name)).__name__ == "Conv1D" for name in names
             ),
@@ -76,10 +77,12 @@ def _layers(part: Any, target: str) -> list[str]:
     Raises:
         ModelError: there is none.
     """
+    body = {id(layer) for layer in part.base_model.modules()}
     names = [
         name
         for name, layer in part.named_modules()
         if type(layer).__name__ in _KINDS
+        and id(layer) in body
         and not any(word in step for step in name.lower().split(".") for word in _APART)
     ]
     if target == "attention":

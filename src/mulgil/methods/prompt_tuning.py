@@ -10,15 +10,22 @@ transformers wrote it, padded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 import pydantic
 
 from mulgil import settings
+from mulgil.errors import ModelError
 from mulgil.flow import Skill
-from mulgil.methods._adapting import Adapting, AddedSettings, reading, writing
+from mulgil.methods._adapting import Adapting, AddedSettings, heads, reading, writing
 from mulgil.networks import Adapter
+
+_LAST = "score"
+"""What transformers calls the head of a decoder, which reads a row's last token."""
 
 
 class PromptTuningSettings(AddedSettings):
@@ -51,21 +58,32 @@ class PromptTuning(Adapting):
     def _config(self, network: Any) -> Any:
         import peft
 
-        common = {"task_type": network.sort, "num_virtual_tokens": self.settings.tokens}
-        if network.sort == "SEQ_2_SEQ_LM" and self.settings.variant != "prefix":
-            common["num_transformer_submodules"] = 1  # what is read gets them, not what is written
-        if self.settings.variant == "prefix":
+        part, variant = network.part, self.settings.variant
+        common: dict[str, Any] = {
+            "task_type": network.sort,
+            "num_virtual_tokens": self.settings.tokens,
+            "modules_to_save": heads(network) or None,
+        }
+        if variant == "prefix":
+            _takes_keys(part)
             return peft.PrefixTuningConfig(**common)
-        if self.settings.variant == "p-tuning":
+        width = part.get_input_embeddings().weight.shape[1]  # ELECTRA's is not that of its layers
+        common |= {"token_dim": width, "num_layers": 1, "num_attention_heads": 1}
+        if network.sort == "SEQ_2_SEQ_LM":
+            common["num_transformer_submodules"] = 1  # what is read gets them, not what is written
+        if variant == "p-tuning":
             return peft.PromptEncoderConfig(**common, encoder_hidden_size=self.settings.width)
         return peft.PromptTuningConfig(**common)
 
     def _adapter(self, made: Any) -> Adapter:
         told = {"FEATURE_EXTRACTION", "TOKEN_CLS", "CAUSAL_LM"}  # whose output has their places too
-        config = made.peft_config["default"]
-        inside = self.settings.variant != "prefix" and config.task_type in told
-        tokens = self.settings.tokens
-        return Adapter(writing(made), made, tokens if inside else 0, taken=tokens)
+        sort = made.peft_config["default"].task_type
+        prefix, tokens = self.settings.variant == "prefix", self.settings.tokens
+        last = sort == "SEQ_CLS" and made.cls_layer_name == _LAST
+        if sort == "FEATURE_EXTRACTION" or (last and not prefix):
+            made.forward = _heeding(made, tokens, prefix, last)
+        lead = tokens if sort in told and not prefix else 0
+        return Adapter(writing(made), made, lead, taken=tokens)
 
     def _begin(self, made: Any) -> None:
         """Begin vectors as embeddings of tokens; keys and values small."""
@@ -83,3 +101,50 @@ class PromptTuning(Adapting):
 
     def _put(self, network: Any, folder: Path) -> None:
         network.adapt(self._adapter(reading(network, folder)))
+
+
+def _takes_keys(part: Any) -> None:
+    """Refuse an architecture whose attention takes no keys and values from outside.
+
+    Raises:
+        ModelError: it does not.
+    """
+    ways = (part.forward, part.base_model.forward)
+    if not any("past_key_values" in signature(way).parameters for way in ways):
+        raise ModelError(
+            f'method.variant: {type(part).__name__} takes no keys and values, which "prefix" learns;'
+            ' set method.variant = "prompt"'
+        )
+
+
+def _heeding(made: Any, tokens: int, prefix: bool, last: bool) -> Callable[..., Any]:
+    """Return a forward that heeds what peft's own passes over.
+
+    Peft does not tell a bare body of which text a token is. A decoder that scores rows by their
+    last token takes that of the padding where it is given vectors.
+
+    Args:
+        made: peft's module.
+        tokens: how many stand before every text.
+        prefix: they are keys and values.
+        last: a row's last token is scored.
+    """
+    import torch
+
+    base = made.get_base_model()
+
+    def forward(input_ids: Any, attention_mask: Any, **kinds: Any) -> Any:
+        mask = torch.nn.functional.pad(attention_mask, (tokens, 0), value=1)  # [B, P + L]
+        new = made.get_prompt(len(input_ids))
+        if prefix:
+            return base(input_ids=input_ids, attention_mask=mask, past_key_values=new, **kinds)
+        words = made.word_embeddings(input_ids)
+        vectors = torch.cat([new.to(words.dtype), words], 1)  # [B, P + L, H]
+        told = {name: torch.nn.functional.pad(each, (tokens, 0)) for name, each in kinds.items()}
+        if not last:
+            return base(inputs_embeds=vectors, attention_mask=mask, **told)
+        hidden = base.base_model(inputs_embeds=vectors, attention_mask=mask)[0]
+        ends = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]  # [B, H]
+        return SimpleNamespace(logits=base.get_submodule(_LAST)(ends))
+
+    return forward

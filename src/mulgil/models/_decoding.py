@@ -9,6 +9,7 @@ same probe refuses one that reads ahead. It costs such a model the scores of all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Blanks
+from mulgil.flow import UNASKED, Array, Blanks, Segment
 from mulgil.models import _checkpoints
+from mulgil.models._choosing import choose, tokens
 from mulgil.models._fastgpt import FastGpt, supports
 from mulgil.models._language import PART, Asked, parts
 from mulgil.models._network import gpt2
@@ -123,6 +125,14 @@ class DecoderNetwork(WritingNetwork):
         limit -= self._taken
         room = min(most, limit - 1)
         return [prompt[room - limit :] for prompt in prompts], room
+
+    def choose(
+        self, prefix: Segment, queries: Sequence[Segment], choices: Sequence[Segment]
+    ) -> Array:
+        with self._answering():
+            return choose(
+                self.module, tokens(prefix), [*map(tokens, queries)], [*map(tokens, choices)]
+            )
 
     def longest(self) -> int | None:
         """Return the longest text that the config allows, in tokens; None knows no limit."""

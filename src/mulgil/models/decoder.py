@@ -35,7 +35,9 @@ class Decoder(Family):
 
     Settings: ClassVar[type[settings.Settings]] = SizedSettings
     kind: ClassVar[Kind] = "decoder"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair", "rate", "score", "write"})
+    skills: ClassVar[frozenset[Skill]] = frozenset(
+        {"pool", "pair", "rate", "score", "write", "choose"}
+    )
     tokenizer: ClassVar[str] = "subword"
 
     def source(self) -> Path | None:

@@ -17,14 +17,16 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.errors import DataError, nearest
+from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
 from mulgil.flow import Array, Head, Schema
 from mulgil.judged import Judged, Scored
 from mulgil.objectives import LabelTask
+from mulgil.tasks import _prompts
+from mulgil.tasks._prompts import PromptSettings
 
 
-class LabelSettings(settings.Settings):
+class LabelSettings(PromptSettings):
     """Settings of every task that gives labels."""
 
     labels: list[str] | None = None
@@ -120,6 +122,26 @@ class _LabelledTask(LabelTask):
 
     def head(self, schema: Schema) -> Head:
         return Head("pool", len(schema.labels))
+
+    def question(self, row: Example) -> tuple[str, str]:
+        return _prompts.question(self.settings.prompt, {n: getattr(row, n) for n in row.inputs})
+
+    def replies(self, schema: Schema) -> tuple[str, ...]:
+        """Return the labels' words.
+
+        Raises:
+            SettingError: words are given for labels that there are not, or one is empty.
+        """
+        words = self.settings.words
+        for label, word in words.items():
+            if label not in schema.labels:
+                raise SettingError(
+                    f'task.words: no label "{label}"; {nearest(label, schema.labels)}'
+                )
+            if not word.strip():
+                raise SettingError(f'task.words: the word of "{label}" is empty; give one')
+        prompt = self.settings.prompt
+        return tuple(_prompts.spoken(prompt, words.get(name, name)) for name in schema.labels)
 
     def class_weights(self, targets: Array, schema: Schema) -> Array | None:
         if self.settings.class_weights == "none":

@@ -16,15 +16,24 @@ from mulgil.errors import DataError
 from mulgil.examples import Example, TextExample
 from mulgil.flow import Skill, Text
 from mulgil.tasks._labelled import LabelSettings, _LabelledTask
+from mulgil.tasks._prompts import held
 
 
 class ClassificationSettings(LabelSettings):
     """Settings of document classification."""
 
+    prompt: str = "{text}\n분류:"
+    """In context: a row's question; {text} stands for its text."""
+
     multi_label: bool = False
     """A row may have any number of labels."""
     threshold: float = pydantic.Field(0.5, gt=0, lt=1)
     """Multi-label: probability from which a label is given."""
+
+    @pydantic.field_validator("prompt")
+    @classmethod
+    def _holds_the_text(cls, prompt: str) -> str:
+        return held(prompt, TextExample.inputs)
 
 
 class Classification(_LabelledTask):

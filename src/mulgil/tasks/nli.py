@@ -10,14 +10,32 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pydantic
+
+from mulgil import settings
 from mulgil.errors import DataError
 from mulgil.examples import Example, PairExample
 from mulgil.flow import Skill, Text
-from mulgil.tasks._labelled import _LabelledTask
+from mulgil.tasks._labelled import LabelSettings, _LabelledTask
+from mulgil.tasks._prompts import held
+
+
+class NliSettings(LabelSettings):
+    """Settings of natural-language inference."""
+
+    prompt: str = "{first}\n{second}\n관계:"
+    """In context: a row's question; {first} and {second} stand for its texts."""
+
+    @pydantic.field_validator("prompt")
+    @classmethod
+    def _holds_both(cls, prompt: str) -> str:
+        return held(prompt, PairExample.inputs)
 
 
 class Nli(_LabelledTask):
     """Natural-language inference."""
+
+    Settings: ClassVar[type[settings.Settings]] = NliSettings
 
     shape: ClassVar[str] = "pair"
     needs: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair"})

@@ -24,6 +24,7 @@ from mulgil.contracts import Encoded
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Frame, Text
 from mulgil.tokenizers import _folders, _learning, _marks
+from mulgil.tokenizers._asked import AskedRows
 from mulgil.tokenizers._located import Pieces, located
 from mulgil.tokenizers._pairs import Template, paired, template
 from mulgil.tokenizers._plain import ROLES, PlainText
@@ -192,6 +193,25 @@ class Subword(PlainText):
             rows, (before, after), read, ids[2 + len(rows) :], frame, right,
             two=two, most=most, max_length=self.max_length, pad=self.pad, unknown=self.unknown,
         )  # fmt: skip
+
+    def segment(self, text: str) -> list[int]:
+        return self.ids(hangul.normalise(text))
+
+    def opening(self) -> list[int]:
+        """Return what this tokenizer itself puts before a text."""
+        return [*template(self.backend, 1).slots[0]]
+
+    def asked(self, texts: Sequence[tuple[str, str]]) -> Encoded:
+        whole = [hangul.normalise(text) for pair in texts for text in pair]
+        with self._unlimited():
+            ids = self._whole(whole)
+        rows, cut, lost = [], 0, 0
+        for text, behind in zip(ids[::2], ids[1::2], strict=True):
+            room = max(self.max_length - len(behind), 1)
+            rows.append([*text[:room], *behind])
+            cut += len(text) > room
+            lost += rows[-1].count(self.unknown) if self.unknown is not None else 0
+        return AskedRows(rows, cut, lost / max(sum(map(len, rows)), 1))
 
     def revive(self, arrays: dict[str, Array]) -> Encoded:
         truncated, unknown = arrays["counts"]
