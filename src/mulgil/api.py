@@ -27,7 +27,6 @@ from mulgil import (
 from mulgil import plan as planning
 from mulgil.contracts import Dataset, DataSettings
 from mulgil.errors import DataError, RunError, SettingError
-from mulgil.flow import Rejected
 from mulgil.objectives import LanguageTask, Task
 from mulgil.predictor import Predictor
 from mulgil.report.page import write_report
@@ -114,9 +113,9 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
     parts = dataset.read({})
     rows = next(iter(parts.rows.values()))
     if not isinstance(predictor.task, LanguageTask):
-        problems = [(row, predictor.task.problem(row, predictor.schema)) for row in rows]
-        parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
-        rows = [row for row, reason in problems if not reason]
+        task, schema = predictor.task, predictor.schema
+        rows, refused = splits.usable(rows, lambda row: task.problem(row, schema))
+        parts.rejected += refused
         splits.check_rejected(len(rows), parts.rejected, settings.max_rejected)
     gold, measured = predictor.score(rows)
     seed = predictor.recipe.trainer.seed
@@ -212,9 +211,9 @@ def data_check(name: str, *overrides: str) -> dict[str, Any]:
     except DataError:  # the task has no schema for these rows, but they can be counted
         return inspect.report(made, task, None)
     for part, rows in made.items():
-        problems = [(row, task.problem(row, schema)) for row in rows]
-        made.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
-        setattr(made, part, [row for row, reason in problems if not reason])
+        left, refused = splits.usable(rows, lambda row: task.problem(row, schema))
+        made.rejected += refused
+        setattr(made, part, left)
     return inspect.report(made, task, schema)
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from mulgil import evaluation, fetch, hardware, registry, splits
 from mulgil.contracts import Dataset, Lesson, Method, Model, Tokenizer, refusal
 from mulgil.encoding import batches
-from mulgil.errors import DataError, SettingError, nearest
+from mulgil.errors import SettingError, nearest
 from mulgil.examples import Example
-from mulgil.flow import Kind, Outcome, Rejected, Schema, each_of
+from mulgil.flow import Kind, Outcome, Schema, each_of
 from mulgil.loader import BatchLoader
 from mulgil.networks import Learner, Network, Stepped
 from mulgil.objectives import LabelTask, LanguageTask, Task
@@ -139,15 +139,10 @@ def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, S
     if isinstance(task, LanguageTask):
         return parts, schema
     for name, rows in parts.items():
-        problems = [(row, task.problem(row, schema)) for row in rows]
-        parts.rejected += [Rejected(row.id, reason) for row, reason in problems if reason]
-        left = [row for row, reason in problems if not reason]
-        if len(rows) - len(left) > settings.max_rejected * len(rows):
-            row, reason = next((row, reason) for row, reason in problems if reason)
-            raise DataError(
-                f"data: {len(rows) - len(left):,} of {len(rows):,} {name} rows cannot be used"
-                f" ({row.id}: {reason}); mend them or raise data.max_rejected"
-            )
+        left, refused = splits.usable(rows, lambda row: task.problem(row, schema))
+        if rows:
+            splits.check_rejected(len(left), refused, settings.max_rejected, name)
+        parts.rejected += refused
         setattr(parts, name, left)
     return parts, schema
 
@@ -253,7 +248,7 @@ def _metric(recipe: Recipe, task: Task) -> tuple[str, bool]:
 def _fit(made: Prepared, learner: Learner, folder: RunDir) -> Outcome:
     """Step 7: let the engine teach the learner."""
     folder.number_rows(_ids(made))
-    if len(made.loaders.valid):
+    if len(made.loaders.valid) and not made.method.prompts:  # where nothing is chosen by it
         made.loaders.look = _look(made, learner.network)
     if isinstance(learner, Stepped):
         size = sum(array.nbytes for array in learner.state().values())

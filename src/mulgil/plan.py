@@ -101,7 +101,7 @@ def _asked_trial(made: Prepared, learner: Any) -> tuple[float, float]:
     rows = np.arange(min(ASKED_ROWS, len(loader)))
     started = time.monotonic()
     learner.network.scores(loader.encoded.take(rows, 1))
-    asked = (len(loader) * learner.network.draws + len(made.loaders.valid)) / max(len(rows), 1)
+    asked = len(loader) * (learner.network.draws + 1) / max(len(rows), 1)
     return time.monotonic() - started, asked
 
 

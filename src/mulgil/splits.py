@@ -180,8 +180,28 @@ def _seed(settings: DataSettings) -> str:
     return f"seed {settings.seed}"
 
 
-def check_rejected(used: int, rejected: Sequence[Rejected], limit: float) -> None:
+def usable(
+    rows: Sequence[Example], problem: Callable[[Example], str | None]
+) -> tuple[list[Example], list[Rejected]]:
+    """Return the rows that can be used, and the others with the reason.
+
+    Args:
+        rows: of one part.
+        problem: says why a row cannot be used, or None.
+    """
+    found = [(row, problem(row)) for row in rows]
+    good = [row for row, reason in found if not reason]
+    return good, [Rejected(row.id, reason) for row, reason in found if reason]
+
+
+def check_rejected(used: int, rejected: Sequence[Rejected], limit: float, part: str = "") -> None:
     """Refuse to go on when too large a share of the rows cannot be used.
+
+    Args:
+        used: how many can.
+        rejected: the others.
+        limit: the largest share of them, `data.max_rejected`.
+        part: whose rows they are; "" for all.
 
     Raises:
         DataError: with the first rows and their reasons.
@@ -192,6 +212,6 @@ def check_rejected(used: int, rejected: Sequence[Rejected], limit: float) -> Non
     if len(rejected) > limit * total:
         first = "; ".join(f"{row.id}: {row.reason}" for row in rejected[:3])
         raise DataError(
-            f"data: {len(rejected):,} of {total:,} rows cannot be used ({first}); mend the file or"
-            f" raise data.max_rejected (now {limit})"
+            f"data: {len(rejected):,} of {total:,} {part}{' ' if part else ''}rows cannot be used"
+            f" ({first}); mend them or raise data.max_rejected (now {limit})"
         )

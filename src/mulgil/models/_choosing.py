@@ -4,11 +4,13 @@ Chosen: what all prompts begin with is read once, and its keys and values serve 
 of queries is read on top of it, and each choice of several tokens on top of its query's. A choice
 of one token costs nothing more. Where layers see a window that prompts overrun, only queries of one
 length are read together, since a window counts padding as text. It costs a copy of the shared part
-for each row of a batch.
+for each row of a batch, and models whose layers keep a state instead of keys and values: they are
+refused, since no mask takes padding out of a state again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +28,9 @@ _TOKENS = 1 << 14
 _SCORES = 1 << 26
 """Scores of a batch: rows times vocabulary."""
 
+_WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+"""What configs call the tokens that a layer sees."""
+
 
 def choose(
     module: Any,
@@ -40,6 +45,9 @@ def choose(
         prefix: token ids; empty shares nothing.
         queries: token ids; one of prefix and query holds a token.
         choices: token ids, at least one each.
+
+    Raises:
+        ModelError: the model keeps a state.
     """
     shared, last = _read(module, list(prefix)), list(prefix[-1:])
     found = np.empty((len(queries), len(choices)))
@@ -66,9 +74,10 @@ def tokens(segment: Segment) -> list[int]:
 def _window(module: Any) -> float:
     """Return the tokens that the layer sees which sees least."""
     config = module.config.get_text_config()
-    found = getattr(config, "sliding_window", None)
-    used = getattr(config, "use_sliding_window", True)
-    return float("inf") if found is None or not used else float(found)
+    if not getattr(config, "use_sliding_window", True):
+        return float("inf")
+    found = (getattr(config, name, None) for name in _WINDOWS)
+    return min((float(size) for size in found if isinstance(size, int)), default=float("inf"))
 
 
 def _batches(
@@ -95,13 +104,24 @@ def _batches(
 
 
 def _read(module: Any, prefix: list[int]) -> Any:
-    """Return the keys and values of what is shared, but for its last token."""
+    """Return the keys and values of what is shared, but for its last token.
+
+    Raises:
+        ModelError: the model keeps something else.
+    """
     from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
 
     cache = DynamicCache(config=module.config)
+    if not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
+        raise ModelError(
+            f"model.pretrained: {type(module).__name__} keeps a state instead of keys and values,"
+            " so prompts cannot share what they begin with; take a model such as gpt2 or llama"
+        )
     if len(prefix) > 1:
         ids = torch.tensor([prefix[:-1]], device=module.device)
-        module(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        with _one_place(module, torch.zeros(1, dtype=torch.int64, device=module.device)):
+            module(input_ids=ids, past_key_values=cache, use_cache=True)
     return cache
 
 
@@ -136,21 +156,36 @@ def _score(
     seen = torch.ones(len(queries), skipped, dtype=torch.bool, device=device)
     whole = torch.cat([seen, mask], 1)
     places = torch.arange(skipped, skipped + width, device=device).expand(len(queries), -1)
-    out = module(
-        input_ids=ids,
-        attention_mask=whole.long(),
-        position_ids=places,
-        past_key_values=cache,
-        use_cache=True,
-    )
-    rows = torch.arange(len(queries), device=device)
-    first = torch.log_softmax(out.logits[rows, lengths - 1].float(), 1)  # [B, V]
+    with _one_place(module, lengths - 1):
+        out = module(
+            input_ids=ids,
+            attention_mask=whole.long(),
+            position_ids=places,
+            past_key_values=cache,
+            use_cache=True,
+        )
+    first = torch.log_softmax(out.logits[:, 0].float(), 1)  # [B, V]
     found = [first[:, choice[0]].double() for choice in choices]
     for number, choice in enumerate(choices):
         if len(choice) > 1:
             more = _go_on(module, cache, whole, skipped + lengths, choice)
             found[number] = found[number] + more
     return torch.stack(found, 1).cpu().numpy()
+
+
+@contextlib.contextmanager
+def _one_place(module: Any, places: Tensor) -> Iterator[None]:
+    """Let the vocabulary see one place of each row [B]: its product can be most of the work."""
+
+    def pick(_: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        rows = torch.arange(len(places), device=places.device)
+        return (seen[0][rows, places][:, None],)
+
+    hook = module.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _go_on(module: Any, cache: Any, whole: Tensor, ends: Tensor, choice: Sequence[int]) -> Tensor:
