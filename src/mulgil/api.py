@@ -105,7 +105,8 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
         if overrides:
             raise SettingError(f'"{overrides[0]}": says how to read a file; name it with --data')
         figures = _figures(path)
-        return {key: figures[key] for key in ("n", "interval", "metrics", "overlap")}
+        told = ("n", "interval", "metrics", "overlap", "draws", "prompts")
+        return {key: figures[key] for key in told if key in figures}
     predictor = load(path)
     part, settings = _scored_only(data, overrides, predictor.task.shape)
     dataset = part.make()

@@ -105,8 +105,8 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     source = model.source()
     say(f"3 model      {recipe.model.name}: {origin(recipe.model.settings) or 'from scratch'}")
     known = getattr(recipe.model.settings, "weights", "") != "random"
-    served = model.kind == "endpoint"
-    if method.stands and not served and not (source is not None and known):
+    stood = getattr(recipe.model.settings, "pretrained", None) is not None
+    if method.stands and not (stood and known):
         raise SettingError(
             f'method "{recipe.method.name}" stands on what a model has learnt; give one with'
             " model.pretrained, or take method full"

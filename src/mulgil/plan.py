@@ -73,11 +73,12 @@ def _work(made: Prepared) -> dict[str, Any]:
     else:
         plan["steps"] = 0
         before = hardware.peak_memory()
-        seconds, scale = (
-            _asked_trial(made, learner) if made.method.prompts else _solve_trial(made, network)
-        )
-        plan["seconds"] = round(seconds * scale * 1.5, 1)  # half again for the solver
-        more = (hardware.peak_memory() - before) * scale
+        if made.method.prompts:
+            plan |= _asked(made, learner)
+        else:
+            seconds, scale = _solve_trial(made, network)
+            plan["seconds"] = round(seconds * scale * 1.5, 1)  # half again for the solver
+            more = (hardware.peak_memory() - before) * scale
     plan["memory_gb"] = round((hardware.peak_memory() + more) / 2**30, 2)
     plan["free_memory_gb"] = round(hardware.memory()[1] / 2**30, 2)
     return plan
@@ -94,15 +95,23 @@ def _step_seconds(made: Prepared, learner: Stepped) -> float:
     return float(np.median(times[len(times) // 2 :]))
 
 
-def _asked_trial(made: Prepared, learner: Any) -> tuple[float, float]:
-    """Return the seconds that a few test rows take to be asked, and how often all hold them."""
-    learner.solve((), ())
-    loader = made.loaders.test
+def _asked(made: Prepared, learner: Any) -> dict[str, Any]:
+    """Return what asking will read, and the seconds it will take, None where asking is paid for."""
+    loader, asking = made.loaders.test, learner.network
+    served = made.model.kind == "endpoint"
+    prompt = {
+        "shared": len(asking.prefix(asking.plan.draws[0].shots)),
+        "question": float(loader.encoded.lengths.mean()) if len(loader) else 0.0,
+        "asked": len(loader) * (asking.draws + (asking.draws > 1)),
+        "unit": "characters" if served else "tokens",
+    }
+    if served:
+        return {"prompt": prompt, "seconds": None}
     rows = np.arange(min(ASKED_ROWS, len(loader)))
     started = time.monotonic()
-    learner.network.scores(loader.encoded.take(rows, 1))
-    asked = len(loader) * (learner.network.draws + 1) / max(len(rows), 1)
-    return time.monotonic() - started, asked
+    asking.scores(loader.encoded.take(rows, 1))
+    one = (time.monotonic() - started) / max(len(rows), 1)
+    return {"prompt": prompt, "seconds": round(one * prompt["asked"], 1)}
 
 
 def _solve_trial(made: Prepared, network: Any) -> tuple[float, float]:

@@ -41,11 +41,27 @@ def plan(title: str, found: dict[str, Any]) -> list[str]:
     """Return the plan of a recipe (`plan.plan`) as lines."""
     work = found["plan"]
     steps = f"{work['steps']:,} steps" if work["steps"] else "solved at once"
+    steps = "rows are asked" if "prompt" in work else steps
+    time = "not measured, since asking may cost" if work["seconds"] is None else ""
+    time = time or f"about {_span(work['seconds'])}"
     return [
         f"plan of {title}",
         *rows(found),
-        f"work       {steps}, about {_span(work['seconds'])}, {work['precision']}",
+        *_prompt(work.get("prompt")),
+        f"work       {steps}, {time}, {work['precision']}",
         f"memory     about {work['memory_gb']:g} GB ({work['free_memory_gb']:g} GB are free)",
+    ]
+
+
+def _prompt(told: dict[str, Any] | None) -> list[str]:
+    """Return what asking in prompts will read, as lines."""
+    if told is None:
+        return []
+    shared, each, asked, unit = (told[name] for name in ("shared", "question", "asked", "unit"))
+    whole = round(asked * (shared + each))
+    return [
+        f"prompt     {shared:,} {unit} before a question, {each:,.1f} in one on average",
+        f"asked      {asked:,} questions, {whole:,} {unit} if none are shared",
     ]
 
 
@@ -63,6 +79,17 @@ def figures(found: dict[str, Any]) -> list[str]:
         parts = [f"{name} {_figure(each[f'{name}:{label}'])}" for name in ("precision", "recall")]
         rows = f"rows {each[f'support:{label}']['value']:,.0f}"
         shown += [label, "           " + "  ".join([*parts, rows])]
+    for name, draws in found.get("draws", {}).items():
+        each = [f"{value:.4f}" for value in (min(draws["each"]), max(draws["each"]))]
+        spread = f"deviation {draws['deviation']:.4f}, {each[0]} to {each[1]}"
+        shown.append(
+            f"{name:<10} {draws['mean']:.4f} over {len(draws['each'])} draws of examples ({spread})"
+        )
+    short = found.get("prompts", {}).get("shortened", 0)
+    if short:
+        shown.append(
+            f"note       {short:,} questions had no room for all examples, or equal one of them"
+        )
     leaks = found.get("overlap", {}).get("test in train", 0)
     if leaks:
         shown.append(f"note       {leaks:,} test rows have a text that training has seen too")
