@@ -90,6 +90,13 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     problem = refusal(dataset, model, task, method, names)
     if problem:
         raise SettingError(problem)
+    known = getattr(recipe.model.settings, "weights", "") != "random"
+    stood = getattr(recipe.model.settings, "pretrained", None) is not None
+    if method.stands and not (stood and known):
+        raise SettingError(
+            f'method "{recipe.method.name}" stands on what a model has learnt; give one with'
+            " model.pretrained, or take method full"
+        )
     _metric(recipe, task)
     device, precision = hardware.resolve(recipe.trainer, model.kind)
 
@@ -104,13 +111,6 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
 
     source = model.source()
     say(f"3 model      {recipe.model.name}: {origin(recipe.model.settings) or 'from scratch'}")
-    known = getattr(recipe.model.settings, "weights", "") != "random"
-    stood = getattr(recipe.model.settings, "pretrained", None) is not None
-    if method.stands and not (stood and known):
-        raise SettingError(
-            f'method "{recipe.method.name}" stands on what a model has learnt; give one with'
-            " model.pretrained, or take method full"
-        )
     if source is not None and not known:
         say("             weights are random: the checkpoint gives its architecture and tokenizer")
 
@@ -303,6 +303,11 @@ def _tokenizer(
     """Step 4: the checkpoint's own tokenizer, or one learnt from the training rows."""
     settings, longest = recipe.tokenizer.settings, model.longest()
     wanted, taken = getattr(settings, "max_length", 0), method.places
+    if taken and longest is not None and longest - taken < 8:
+        raise SettingError(
+            f"method.tokens takes {taken} of the {longest} tokens that the model reads, and leaves"
+            f" no room for a text; set it to {max(longest - 8, 1)} or less"
+        )
     if longest is not None and wanted > longest - taken:
         shared = f", of which method {recipe.method.name} takes {taken}" if taken else ""
         raise SettingError(

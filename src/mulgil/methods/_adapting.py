@@ -61,8 +61,8 @@ class Adapting(Method):
         Raises:
             ModelError: the model is not the one that the run was trained on.
         """
-        _same(model, folder)
-        network: Network = model.build(tokenizer, head, precision, device, 0)
+        base = _stood_on(model, folder)
+        network: Network = base.build(tokenizer, head, precision, device, 0)
         opened: Any = network
         self._put(opened, folder)
         opened.read_head(folder)
@@ -160,13 +160,31 @@ def reading(network: Any, folder: Path) -> Any:
     return made
 
 
-def _same(model: Model, folder: Path) -> None:
-    """Refuse a model whose weights are not those that the run was trained on."""
+def _stood_on(model: Model, folder: Path) -> Model:
+    """Return the model whose weights are those that the run was trained on.
+
+    A recipe names a folder from where the run lay; where that leads nowhere, the run may have been
+    moved alone, and its own note of the base is tried.
+
+    Raises:
+        ModelError: it is not there, or another.
+    """
     base = json.loads((folder / BASE).read_text(encoding="utf-8"))
-    source = model.source()
+    name = str(base["pretrained"])
+    try:
+        source = model.source()
+    except ModelError as error:
+        if not (os.path.isabs(name) and os.path.isdir(name)):
+            raise ModelError(
+                f"{folder}: stands on {name}, which is not there ({error}); bring it back, or train"
+                " again"
+            ) from error
+        model = type(model)(model.settings.model_copy(update={"pretrained": name}))
+        source = model.source()
     found = None if source is None else weights_digest(source)
     if found != base["sha256"]:
         raise ModelError(
-            f"{folder}: was trained on {base['pretrained']} with weights {base['sha256'][:12]},"
-            f" but found {str(found)[:12]} under that name; bring that version back, or train again"
+            f"{folder}: was trained on {name} with weights {base['sha256'][:12]}, but found"
+            f" {str(found)[:12]} under that name; bring that version back, or train again"
         )
+    return model

@@ -10,6 +10,7 @@ transformers wrote it, padded.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -79,9 +80,10 @@ class PromptTuning(Adapting):
         told = {"FEATURE_EXTRACTION", "TOKEN_CLS", "CAUSAL_LM"}  # whose output has their places too
         sort = made.peft_config["default"].task_type
         prefix, tokens = self.settings.variant == "prefix", self.settings.tokens
-        last = sort == "SEQ_CLS" and made.cls_layer_name == _LAST
+        last = sort == "SEQ_CLS" and getattr(made, "cls_layer_name", "") == _LAST
         if sort == "FEATURE_EXTRACTION" or (last and not prefix):
             made.forward = _heeding(made, tokens, prefix, last)
+        _writes_as_asked(made, tokens)
         lead = tokens if sort in told and not prefix else 0
         return Adapter(writing(made), made, lead, taken=tokens)
 
@@ -112,9 +114,41 @@ def _takes_keys(part: Any) -> None:
     ways = (part.forward, part.base_model.forward)
     if not any("past_key_values" in signature(way).parameters for way in ways):
         raise ModelError(
-            f'method.variant: {type(part).__name__} takes no keys and values, which "prefix" learns;'
-            ' set method.variant = "prompt"'
+            f"method.variant: {type(part).__name__} takes no keys and values, and prefix learns"
+            ' those; set method.variant = "prompt"'
         )
+
+
+def _writes_as_asked(made: Any, tokens: int) -> None:
+    """Let peft's module generate what is asked for, heard or not.
+
+    It hides its base from whoever clears the checkpoint's own generation settings before each text,
+    warns of positions that it leaves to the base to count (which is right where no prompt is
+    padded), and would copy whoever listens.
+    """
+    base = made.get_base_model()
+    if not base.can_generate():
+        return
+    base.generation_config = type(base.generation_config)()
+    warnings.filterwarnings("ignore", message="Position ids are not supported")
+    config = made.peft_config["default"]
+    if config.task_type != "SEQ_2_SEQ_LM" or config.peft_type == "PREFIX_TUNING":
+        return
+
+    def generate(input_ids: Any, attention_mask: Any, **told: Any) -> Any:
+        vectors, mask = _in_front(made, tokens, input_ids, attention_mask)
+        return base.generate(inputs_embeds=vectors, attention_mask=mask, **told)
+
+    made.generate = generate
+
+
+def _in_front(made: Any, tokens: int, ids: Any, mask: Any) -> tuple[Any, Any]:
+    """Return vectors [B, P + L, H] and mask [B, P + L] of ids [B, L] behind the learnt ones."""
+    import torch
+
+    words = made.word_embeddings(ids)
+    vectors = torch.cat([made.get_prompt(len(ids)).to(words.dtype), words], 1)
+    return vectors, torch.nn.functional.pad(mask, (tokens, 0), value=1)
 
 
 def _heeding(made: Any, tokens: int, prefix: bool, last: bool) -> Callable[..., Any]:
@@ -134,12 +168,11 @@ def _heeding(made: Any, tokens: int, prefix: bool, last: bool) -> Callable[..., 
     base = made.get_base_model()
 
     def forward(input_ids: Any, attention_mask: Any, **kinds: Any) -> Any:
-        mask = torch.nn.functional.pad(attention_mask, (tokens, 0), value=1)  # [B, P + L]
-        new = made.get_prompt(len(input_ids))
         if prefix:
-            return base(input_ids=input_ids, attention_mask=mask, past_key_values=new, **kinds)
-        words = made.word_embeddings(input_ids)
-        vectors = torch.cat([new.to(words.dtype), words], 1)  # [B, P + L, H]
+            mask = torch.nn.functional.pad(attention_mask, (tokens, 0), value=1)
+            keys = made.get_prompt(len(input_ids))
+            return base(input_ids=input_ids, attention_mask=mask, past_key_values=keys, **kinds)
+        vectors, mask = _in_front(made, tokens, input_ids, attention_mask)
         told = {name: torch.nn.functional.pad(each, (tokens, 0)) for name, each in kinds.items()}
         if not last:
             return base(inputs_embeds=vectors, attention_mask=mask, **told)

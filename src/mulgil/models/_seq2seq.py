@@ -141,9 +141,8 @@ class Seq2SeqNetwork(WritingNetwork):
     def _room(self, prompts: list[list[int]], most: int) -> tuple[list[list[int]], int]:
         """A prompt that is too long loses its end."""
         config = self.module.config.to_dict()
-        reads, writes = (_sides.longest(config, side) for side in ("encoder", "decoder"))
-        if reads is not None:
-            reads -= self._taken
+        sides = (_sides.longest(config, side) for side in ("encoder", "decoder"))
+        reads, writes = (None if most is None else most - self._taken for most in sides)
         return [prompt[:reads] for prompt in prompts], most if writes is None else min(most, writes)
 
     def _measured(self, prompts: list[list[int]], fresh: list[list[int]]) -> list[list[float]]:
