@@ -73,8 +73,8 @@ def run(recipe: Recipe, root: Path, resume: bool = False, say: Say = lambda line
             return folder.path
         made = prepare(recipe, say)  # steps 1 to 5
         network = build(made)
-        folder.settle(_provenance(made), made.schema)
         learner = teach(made, network, folder)  # step 6
+        folder.settle(_provenance(made), made.schema)
         outcome = _fit(made, learner, folder)  # step 7
         _keep(made, learner.network, folder)
         finish(folder, made, learner, outcome, metric(made)[0])

@@ -100,7 +100,7 @@ def _asked(made: Prepared, learner: Any) -> dict[str, Any]:
     loader, asking = made.loaders.test, learner.network
     served = made.model.kind == "endpoint"
     prompt = {
-        "shared": len(asking.prefix(asking.plan.draws[0].shots)),
+        "shared": round(asking.size(asking.plan.draws[0])),
         "question": float(loader.encoded.lengths.mean()) if len(loader) else 0.0,
         "asked": len(loader) * (asking.draws + (asking.draws > 1)),
         "unit": "characters" if served else "tokens",

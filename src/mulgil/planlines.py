@@ -87,9 +87,7 @@ def figures(found: dict[str, Any]) -> list[str]:
         )
     short = found.get("prompts", {}).get("shortened", 0)
     if short:
-        shown.append(
-            f"note       {short:,} questions had no room for all examples, or equal one of them"
-        )
+        shown.append(f"note       {short:,} questions had no room for all examples")
     leaks = found.get("overlap", {}).get("test in train", 0)
     if leaks:
         shown.append(f"note       {leaks:,} test rows have a text that training has seen too")

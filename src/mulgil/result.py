@@ -84,7 +84,7 @@ def _asked(network: Any, made: Any) -> dict[str, Any]:
     if not made.method.prompts:
         return {}
     task, schema, loader = made.task, made.schema, made.loaders.test
-    told: dict[str, Any] = {"prompts": {"shortened": network.shortened}}
+    told: dict[str, Any] = {"prompts": network.told}
     if network.draws == 1:
         return told
     every = []

@@ -273,7 +273,7 @@ def test_a_base_that_is_another_or_gone_is_said_in_one_line(
     weights.write_bytes(content)
     line = refused(elsewhere)
     told = json.loads((elsewhere / "model" / "base.json").read_text("utf-8"))
-    assert f"was trained on {base} with weights {told['sha256'][:12]}" in line
+    assert f"was made with {base} of weights {told['sha256'][:12]}" in line
     shutil.copy(tiny_encoder["roberta"] / "model.safetensors", weights)
     assert "but found" in refused(elsewhere)
     weights.unlink()

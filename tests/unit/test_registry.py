@@ -30,7 +30,16 @@ SNAPSHOT = {
     ],
     "engines": ["local"],
     "metrics": [
-        *("accuracy", "bits-per-byte", "bleu", "character-f1", "chrf", "confusion", "distinct"),
+        *(
+            "accuracy",
+            "auc",
+            "bits-per-byte",
+            "bleu",
+            "character-f1",
+            "chrf",
+            "confusion",
+            "distinct",
+        ),
         *("ece", "entity-f1", "exact-match", "korquad-f1", "loss", "macro-f1", "matthews"),
         *("pearson", "per-class", "per-entity", "perplexity", "rmse", "rouge-l"),
         *("rouge-l-character", "rouge-l-morpheme", "spearman", "squad-f1", "token-accuracy"),

@@ -9,7 +9,6 @@ a run of these methods cannot answer without the model that it was trained on.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +21,8 @@ from mulgil import settings
 from mulgil.contracts import Lesson, Method, Model
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Kind
+from mulgil.methods import _base
 from mulgil.networks import Adapter, Learner, Network
-from mulgil.storage import weights_digest
-
-BASE = "base.json"
-"""What a run stands on, beside what it added."""
 
 CONFIG = "adapter_config.json"
 
@@ -61,7 +57,7 @@ class Adapting(Method):
         Raises:
             ModelError: the model is not the one that the run was trained on.
         """
-        base = _stood_on(model, folder)
+        base = _base.stood_on(model, folder)
         network: Network = base.build(tokenizer, head, precision, device, 0)
         opened: Any = network
         self._put(opened, folder)
@@ -71,15 +67,12 @@ class Adapting(Method):
 
     def keep(self, model: Model, network: Network, folder: Path, labels: Sequence[str]) -> None:
         super().keep(model, network, folder, labels)
-        source, name = model.source(), model.settings.pretrained
-        name = os.path.normpath(name) if os.path.isabs(name) else name
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        told["base_model_name_or_path"] = name  # as the recipe has it, wherever it lies here
+        told["base_model_name_or_path"] = _base.name(model)
         for key in (key for key, value in told.items() if isinstance(value, list)):
             told[key] = sorted(told[key])  # sets of names, of which each writing has its own order
         (folder / CONFIG).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        base = {"pretrained": name, "sha256": source and weights_digest(source)}
-        (folder / BASE).write_text(json.dumps(base) + "\n", encoding="utf-8")
+        _base.note(model, folder)
 
     @abstractmethod
     def _config(self, network: Any) -> Any:
@@ -158,33 +151,3 @@ def reading(network: Any, folder: Path) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder}: cannot be opened: {type(error).__name__}: {reason}") from error
     return made
-
-
-def _stood_on(model: Model, folder: Path) -> Model:
-    """Return the model whose weights are those that the run was trained on.
-
-    A recipe names a folder from where the run lay; where that leads nowhere, the run may have been
-    moved alone, and its own note of the base is tried.
-
-    Raises:
-        ModelError: it is not there, or another.
-    """
-    base = json.loads((folder / BASE).read_text(encoding="utf-8"))
-    name = str(base["pretrained"])
-    try:
-        source = model.source()
-    except ModelError as error:
-        if not (os.path.isabs(name) and os.path.isdir(name)):
-            raise ModelError(
-                f"{folder}: stands on {name}, which is not there ({error}); bring it back, or train"
-                " again"
-            ) from error
-        model = type(model)(model.settings.model_copy(update={"pretrained": name}))
-        source = model.source()
-    found = None if source is None else weights_digest(source)
-    if found != base["sha256"]:
-        raise ModelError(
-            f"{folder}: was trained on {name} with weights {base['sha256'][:12]}, but found"
-            f" {str(found)[:12]} under that name; bring that version back, or train again"
-        )
-    return model

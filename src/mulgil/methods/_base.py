@@ -29,19 +29,42 @@ def note(model: Model, folder: Path) -> None:
     (folder / FILE).write_text(json.dumps(base) + "\n", encoding="utf-8")
 
 
-def same(model: Model, folder: Path) -> None:
-    """Refuse a model whose weights are not those that the run was made with.
+def stood_on(model: Model, folder: Path) -> Model:
+    """Return the model whose weights are those that the run in `folder` was made with.
+
+    A recipe names a folder from where the run lay; where that leads nowhere, the run may have been
+    moved alone, and its own note of the base is tried.
+
+    Args:
+        model: of the run's recipe.
+        folder: the run's `model/`.
 
     Raises:
-        ModelError: they are not.
+        ModelError: it is not there, or another, or what was written down cannot be read.
     """
-    base = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    found = _digest(model)
-    if found != base["sha256"]:
+    try:
+        base = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        known, called = base["sha256"], str(base["pretrained"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{folder}: was made with {base['pretrained']} of weights {str(base['sha256'])[:12]},"
-            f" but found {str(found)[:12]} under that name; bring that version back, or train again"
+            f"{folder / FILE}: cannot be read: {error}; bring the file back, or train again"
+        ) from error
+    try:
+        found = _digest(model)
+    except ModelError as error:
+        if not (os.path.isabs(called) and os.path.isdir(called)):
+            raise ModelError(
+                f"{folder}: stands on {called}, which is not there ({error}); bring it back, or"
+                " train again"
+            ) from error
+        model = type(model)(model.settings.model_copy(update={"pretrained": called}))
+        found = _digest(model)
+    if found != known:
+        raise ModelError(
+            f"{folder}: was made with {called} of weights {str(known)[:12]}, but found"
+            f" {str(found)[:12]} under that name; bring that version back, or train again"
         )
+    return model
 
 
 def _digest(model: Model) -> str | None:

@@ -11,7 +11,6 @@ from typing import ClassVar
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Lesson
 from mulgil.methods import _shots
 from mulgil.methods._in_context import InContext, InContextSettings
 
@@ -29,8 +28,12 @@ class OneShot(InContext):
     Settings: ClassVar[type[settings.Settings]] = OneShotSettings
 
     @property
+    def shots(self) -> int:
+        return 1
+
+    @property
     def draws(self) -> int:
         return int(self.settings.draws)
 
-    def pick(self, lesson: Lesson, number: int) -> list[_shots.Shot]:
-        return _shots.shots(lesson, 1, True, self.settings.seed, number)
+    def pick(self, rows: _shots.Showable, number: int) -> list[_shots.Shot]:
+        return rows.shots(1, True, self.settings.seed, number)

@@ -58,7 +58,14 @@ class _LabelledTask(LabelTask):
     """Gives labels; `several` says whether a row may have any number of them."""
 
     Settings: ClassVar[type[settings.Settings]] = LabelSettings
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro-f1", "ece", "per-class", "confusion")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "macro-f1",
+        "auc",
+        "ece",
+        "per-class",
+        "confusion",
+    )
 
     @property
     def several(self) -> bool:

@@ -34,8 +34,8 @@ def held(prompt: str, names: Sequence[str]) -> str:
     Raises:
         ValueError: it does not.
     """
-    found = _PLACE.findall(prompt)
-    if sorted(found) != sorted(names):
+    found, rest = _PLACE.findall(prompt), _PLACE.sub("", prompt)
+    if sorted(found) != sorted(names) or "{" in rest or "}" in rest:
         wanted = " and ".join(f"{{{name}}}" for name in names)
         raise ValueError(f"must hold {wanted}, each once, and no other braces")
     return prompt

@@ -42,6 +42,7 @@ class Nli(_LabelledTask):
     metrics: ClassVar[tuple[str, ...]] = (
         "accuracy",
         "macro-f1",
+        "auc",
         "matthews",
         "ece",
         "per-class",
