@@ -102,7 +102,7 @@ def _asked(made: Prepared, learner: Any) -> dict[str, Any]:
     prompt = {
         "shared": round(asking.size(asking.plan.draws[0])),
         "question": float(loader.encoded.lengths.mean()) if len(loader) else 0.0,
-        "asked": len(loader) * (asking.draws + (asking.draws > 1)),
+        "asked": len(loader) * asking.draws,
         "unit": "characters" if served else "tokens",
     }
     if served:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mulgil import result
+
 
 def rows(found: dict[str, Any]) -> list[str]:
     """Return the data check (`inspect.report`) as lines."""
@@ -79,15 +81,7 @@ def figures(found: dict[str, Any]) -> list[str]:
         parts = [f"{name} {_figure(each[f'{name}:{label}'])}" for name in ("precision", "recall")]
         rows = f"rows {each[f'support:{label}']['value']:,.0f}"
         shown += [label, "           " + "  ".join([*parts, rows])]
-    for name, draws in found.get("draws", {}).items():
-        each = [f"{value:.4f}" for value in (min(draws["each"]), max(draws["each"]))]
-        spread = f"deviation {draws['deviation']:.4f}, {each[0]} to {each[1]}"
-        shown.append(
-            f"{name:<10} {draws['mean']:.4f} over {len(draws['each'])} draws of examples ({spread})"
-        )
-    short = found.get("prompts", {}).get("shortened", 0)
-    if short:
-        shown.append(f"note       {short:,} questions had no room for all examples")
+    shown += [f"note       {line}" for line in result.spoken(found)]
     leaks = found.get("overlap", {}).get("test in train", 0)
     if leaks:
         shown.append(f"note       {leaks:,} test rows have a text that training has seen too")

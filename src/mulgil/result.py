@@ -39,6 +39,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
     )
     measured = evaluation.measure(network, loader, made.task, made.schema, tokenizer=made.tokenizer)
     write_predictions(folder, made.task, made.schema, made.splits.test, loader.gold, measured)
+    asked = _asked(network, made, measured)
     rows = {name: len(part) for name, part in made.splits.items()}
     speed = rows["train"] * outcome.epochs / max(outcome.seconds, 1e-9)
     result = {
@@ -56,7 +57,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "labels": list(made.schema.labels),
         "multi_label": made.schema.multi_label,
         **score(made.task, made.schema, loader.gold, measured, recipe.trainer.seed),
-        **_asked(network, made),
+        **asked,
         "valid": None if outcome.best is None else {metric: outcome.best},
         "rows": {**rows, "rejected": len(made.splits.rejected)},
         "overlap": _overlap(made),
@@ -69,13 +70,13 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
             "rows_per_second": round(speed, 1),
             "peak_memory_gb": round(hardware.peak_memory() / 2**30, 2),
         },
-        "notes": made.splits.notes,
+        "notes": [*made.splits.notes, *spoken(asked)],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.write_json("result.json", result)
 
 
-def _asked(network: Any, made: Any) -> dict[str, Any]:
+def _asked(network: Any, made: Any, measured: Any) -> dict[str, Any]:
     """Return what is told of a run that asks in prompts: what was left out, and every draw.
 
     The figures of a draw are those of its choice of examples; the spread over draws says how much
@@ -87,11 +88,11 @@ def _asked(network: Any, made: Any) -> dict[str, Any]:
     told: dict[str, Any] = {"prompts": network.told}
     if network.draws == 1:
         return told
-    every = []
-    for number in range(network.draws):
+    every = [evaluation.headlines(task, task.judge(loader.gold, measured, schema))]
+    for number in range(1, network.draws):
         network.draw = number
-        judged = task.judge(loader.gold, evaluation.measure(network, loader, task, schema), schema)
-        every.append(evaluation.headlines(task, judged))
+        again = evaluation.measure(network, loader, task, schema)
+        every.append(evaluation.headlines(task, task.judge(loader.gold, again, schema)))
     network.draw = 0
     told["draws"] = {
         name: {
@@ -103,6 +104,18 @@ def _asked(network: Any, made: Any) -> dict[str, Any]:
         if (values := [figures[name] for figures in every])
     }
     return told
+
+
+def spoken(asked: dict[str, Any]) -> list[str]:
+    """Return what `_asked` tells, as sentences for the notes of a run."""
+    spread = [
+        f"{name} {draws['mean']:.4f} over {len(draws['each'])} draws of examples (deviation"
+        f" {draws['deviation']:.4f}, {min(draws['each']):.4f} to {max(draws['each']):.4f})"
+        for name, draws in asked.get("draws", {}).items()
+    ]
+    short = asked.get("prompts", {}).get("shortened", 0)
+    room = [f"{short:,} questions had no room for all examples"] if short else []
+    return [*spread, *room]
 
 
 def _overlap(made: Any) -> dict[str, int]:
