@@ -189,7 +189,7 @@ def test_only_the_file_that_is_absent_is_named(folder: Path) -> None:
 def test_a_file_may_be_gzipped(folder: Path) -> None:
     """The plain file is taken where both lie there."""
     packed = folder / "klue" / "ynat-v1.1_train.json.gz"
-    packed.write_bytes(gzip.compress(json.dumps([headline(guid="packed")]).encode()))
+    packed.write_bytes(gzip.compress(json.dumps([headline(guid="packed")]).encode(), mtime=0))
     write(folder, "klue-ynat", "dev", [headline()])
     dataset = made("klue-ynat")
     assert dataset.files()[0] == packed
@@ -198,7 +198,7 @@ def test_a_file_may_be_gzipped(folder: Path) -> None:
     assert [row.id for row in dataset.read({}).rows["train"]] == ["plain"]
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"[" * 999)[:-9], b""])
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"[" * 999, mtime=0)[:-9], b""])
 def test_a_broken_gzip_file_is_an_error_of_one_line(folder: Path, content: bytes) -> None:
     """DA-06: a copy that broke off is never taken for a short one."""
     (folder / "klue" / "ynat-v1.1_train.json.gz").write_bytes(content)
