@@ -261,7 +261,8 @@ def test_the_three_rules() -> None:
         model = type("M", (), {"skills": frozenset({"pool"}), "kind": parts["kind"]})
         needs = frozenset(parts.get("needs", {"pool"}))
         task = type("T", (), {"shape": parts["reads"], "needs": needs})
-        method = type("X", (), {"works_on": frozenset({"encoder"}), "serves": None})
+        rest = {"serves": None, "asks": staticmethod(lambda needs: needs)}
+        method = type("X", (), {"works_on": frozenset({"encoder"}), **rest})
         return refusal(dataset, model, task, method, names)  # type: ignore[arg-type]
 
     assert rule() is None

@@ -221,7 +221,7 @@ def test_batch_size_changes_no_figure() -> None:
         }
 
     expected = figures(32, np.arange(75))
-    assert set(expected) == {"loss", "accuracy", "macro-f1", "ece"}
+    assert set(expected) == {"loss", "accuracy", "macro-f1", "auc", "ece"}
     for rows in (1, 7, 32):
         for permuted in (np.arange(75), order):
             assert figures(rows, permuted) == pytest.approx(expected, abs=1e-6)

@@ -171,7 +171,7 @@ def test_headlines_are_the_single_figures(schema: Schema) -> None:
         found = evaluation.headlines(TASK, judged(np.array([[1.0], [0.0]]), shares, schema))
     else:
         found = evaluation.headlines(TASK, scored(schema))
-    assert list(found) == ["accuracy", "macro-f1", "ece"]
+    assert list(found) == ["accuracy", "macro-f1", "auc", "ece"]
 
 
 def test_intervals_hold_the_figures_and_are_the_same_every_time() -> None:

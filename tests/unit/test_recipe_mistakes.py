@@ -128,6 +128,7 @@ MAY_BE_ZERO = {"valid_share", "test_share", "max_rejected", "seed", "dropout", "
 SIGNED = {"task.sts.lowest", "task.sts.highest"}
 """Fields that may be below zero."""
 ZERO_HERE = {"task.masked-lm.hidden", "task.masked-lm.random"}
+ZERO_HERE |= {f"model.endpoint.{name}" for name in ("retries", "price_in", "price_out")}
 """Fields whose name means something else elsewhere."""
 
 
