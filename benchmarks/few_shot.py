@@ -57,22 +57,17 @@ def scored(
     found: dict[str, list[Array]] = {way: [] for way in CALIBRATIONS}
     started = time.monotonic()
     for number in range(asking.draws):
-        asking.draw = number
+        learner.calibrate(number, "none")
         draw = asking.plan.draws[number]
         raw = np.empty((len(loader), asking.outputs))
         for batch in loader.in_order():
             raw[batch.rows] = asking.scores(batch.inputs)
         for way in CALIBRATIONS:
-            draw.slope, draw.offsets = 1.0, []
-            if way == "content-free":
-                learner._content_free()
-            elif way == "labelled":
-                learner._labelled(number)
+            learner.calibrate(number, way)
             scores = raw * draw.slope + (draw.offsets or [0.0] * asking.outputs)
             found[way].append(made.task.probabilities(scores, made.schema))
-            draw.slope, draw.offsets = 1.0, []
     seconds = time.monotonic() - started
-    shown = len(asking.prefix(asking.plan.draws[0].shots))
+    shown = round(asking.size(asking.plan.draws[0]))
     print(
         f"{count} shots: prompt {shown} tokens before the question, {asking.draws} draws,"
         f" {len(loader) * asking.draws / seconds:.1f} rows a second",

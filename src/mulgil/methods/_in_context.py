@@ -150,13 +150,9 @@ class InContextLearner(Solved):
         return 0
 
     def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
-        asking, chosen = self.network, self._chosen
+        asking = self.network
         for number in range(asking.draws):
-            asking.draw = number
-            if chosen.calibration == "content-free":
-                self._content_free()
-            elif chosen.calibration == "labelled":
-                self._labelled(number)
+            self.calibrate(number, self._chosen.calibration)
         asking.draw = 0
         plan = asking.plan
         return {
@@ -164,6 +160,15 @@ class InContextLearner(Solved):
             "draws": float(len(plan.draws)),
             "prompt_tokens": asking.size(plan.draws[0]),
         }
+
+    def calibrate(self, number: int, way: str) -> None:
+        """Answer with a draw from here on, calibrated in one of the ways of the settings."""
+        draw = self.network.plan.draws[number]
+        self.network.draw, draw.slope, draw.offsets = number, 1.0, []
+        if way == "content-free":
+            self._content_free()
+        elif way == "labelled":
+            self._labelled(number)
 
     def _content_free(self) -> None:
         """Take out what each word gets behind texts without content."""
