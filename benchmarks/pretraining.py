@@ -50,11 +50,11 @@ from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 from _compare import Seen, interleaved, ratios, shown, train
 from mulgil import cache, hardware, recipe
-from mulgil.contracts import Lesson
 from mulgil.errors import UserError
 from mulgil.examples import PassageExample
 from mulgil.flow import UNASKED, Batch, Schema
 from mulgil.loader import BatchLoader
+from mulgil.objectives import Lesson
 
 RECIPES = {
     "masked-lm": ("mini.toml", ("model.dropout=0.0",)),

@@ -22,7 +22,6 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
-from mulgil.examples import Example
 from mulgil.flow import (
     Array,
     Batch,
@@ -31,14 +30,13 @@ from mulgil.flow import (
     Kind,
     Outcome,
     Parts,
-    Schema,
     Segment,
     Skill,
     Source,
     Text,
 )
 from mulgil.networks import Learner, Network
-from mulgil.objectives import Task
+from mulgil.objectives import Lesson, Task
 from mulgil.settings import Settings
 
 # ---------------------------------------------------------------- step 2: data
@@ -244,31 +242,6 @@ class Model(ABC):
 
 
 # ---------------------------------------------------------------- step 6: task x method
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Lesson:
-    """What a learner is made for.
-
-    Attributes:
-        task: says what is learnt.
-        trainer: the recipe's trainer settings.
-        weights: float32 [labels] of the classes, or None when all count alike.
-        schema: label names.
-        tokenizer: of the run; with the rows, what prompts are made of.
-        rows: of training.
-        held: of the other parts, none of which may be shown in a prompt.
-        limit: the longest prompt in tokens that the model reads; None knows no limit.
-    """
-
-    task: Task
-    trainer: Any
-    weights: Array | None = None
-    schema: Schema | None = None
-    tokenizer: Any = None
-    rows: Sequence[Example] = ()
-    held: Sequence[Example] = ()
-    limit: int | None = None
 
 
 class Method(ABC):

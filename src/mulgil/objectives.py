@@ -13,6 +13,7 @@ instead of a thousand evaluations. It costs a second way to write a metric.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -248,3 +249,28 @@ class WritingTask(Task):
     @abstractmethod
     def answer(self, text: str, chance: float, tokens: int) -> dict[str, Any]:
         """Return what the user gets: what was written, its ln p, and how many tokens that is."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a learner is made for.
+
+    Attributes:
+        task: says what is learnt.
+        trainer: the recipe's trainer settings.
+        weights: float32 [labels] of the classes, or None when all count alike.
+        schema: label names.
+        tokenizer: of the run; with the rows, what prompts are made of.
+        rows: of training.
+        held: of the other parts, none of which may be shown in a prompt.
+        limit: the longest prompt in tokens that the model reads; None knows no limit.
+    """
+
+    task: Task
+    trainer: Any
+    weights: Array | None = None
+    schema: Schema | None = None
+    tokenizer: Any = None
+    rows: Sequence[Example] = ()
+    held: Sequence[Example] = ()
+    limit: int | None = None

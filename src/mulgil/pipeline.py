@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from mulgil import evaluation, fetch, hardware, registry, splits
-from mulgil.contracts import Dataset, Lesson, Method, Model, Tokenizer, refusal
+from mulgil.contracts import Dataset, Method, Model, Tokenizer, refusal
 from mulgil.encoding import batches
 from mulgil.errors import SettingError, nearest
 from mulgil.examples import Example
 from mulgil.flow import Kind, Outcome, Schema, each_of
 from mulgil.loader import BatchLoader
 from mulgil.networks import Learner, Network, Stepped
-from mulgil.objectives import LabelTask, LanguageTask, Task
+from mulgil.objectives import LabelTask, LanguageTask, Lesson, Task
 from mulgil.recipe import WINGS, Recipe
 from mulgil.result import finish, origin
 from mulgil.rundir import RunDir, Say

@@ -16,7 +16,7 @@ import pytest
 from scipy.special import log_softmax
 
 from mulgil import registry
-from mulgil.contracts import Lesson, refusal
+from mulgil.contracts import refusal
 from mulgil.errors import DataError, ModelError, SettingError
 from mulgil.examples import TextExample
 from mulgil.flow import Array, Head, Schema
@@ -26,6 +26,7 @@ from mulgil.methods.few_shot import FewShot, FewShotSettings
 from mulgil.methods.one_shot import OneShot, OneShotSettings
 from mulgil.methods.zero_shot import ZeroShot
 from mulgil.networks import PromptedNetwork
+from mulgil.objectives import Lesson
 from mulgil.tasks.classification import Classification, ClassificationSettings
 from mulgil.tokenizers._asked import AskedRows
 

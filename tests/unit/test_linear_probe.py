@@ -11,11 +11,11 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from mulgil.contracts import Lesson
 from mulgil.errors import DataError
 from mulgil.flow import Array, Batch
 from mulgil.methods.linear_probe import LinearProbe, LinearProbeSettings, ProbeLearner
 from mulgil.networks import Network
+from mulgil.objectives import Lesson
 
 
 class Features(Network):

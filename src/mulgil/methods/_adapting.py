@@ -18,11 +18,12 @@ from typing import Any, ClassVar
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Lesson, Method, Model
+from mulgil.contracts import Method, Model
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Kind
 from mulgil.methods import _base
 from mulgil.networks import Adapter, Learner, Network
+from mulgil.objectives import Lesson
 
 CONFIG = "adapter_config.json"
 

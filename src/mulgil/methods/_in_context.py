@@ -20,7 +20,7 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Lesson, Method, Model
+from mulgil.contracts import Method, Model
 from mulgil.errors import SettingError
 from mulgil.examples import Example
 from mulgil.flow import Batch, Head, Kind, Segment, Skill
@@ -28,6 +28,7 @@ from mulgil.methods import _asking, _base, _shots
 from mulgil.methods._asking import Asking, Draw, Plan
 from mulgil.methods._shots import Shot, Showable
 from mulgil.networks import Learner, Network, Solved
+from mulgil.objectives import Lesson
 
 EMPTY = ("", "N/A", "[MASK]")
 """Texts without content, as Zhao et al. take them."""

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from mulgil import hangul
-from mulgil.contracts import Lesson
 from mulgil.errors import DataError
 from mulgil.examples import Example
 from mulgil.flow import Array
+from mulgil.objectives import Lesson
 
 _TOGETHER = 256
 """Questions that are compared with a pool at once."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mulgil.contracts import Lesson, Method
+from mulgil.contracts import Method
 from mulgil.flow import Kind
 from mulgil.networks import Learner, Network
+from mulgil.objectives import Lesson
 
 
 class Full(Method):

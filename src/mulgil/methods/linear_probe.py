@@ -20,10 +20,11 @@ import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.contracts import Lesson, Method
+from mulgil.contracts import Method
 from mulgil.errors import DataError
 from mulgil.flow import Array, Batch, Kind, Skill
 from mulgil.networks import Learner, Network, Solved
+from mulgil.objectives import Lesson
 
 COUNTS = [10.0, 3.0, 1.0]
 """Strengths for sparse counts; the last one is taken when there are no validation rows."""
