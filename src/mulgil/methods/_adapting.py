@@ -83,9 +83,9 @@ class Adapting(Method):
     def _put(self, network: Any, folder: Path) -> None:
         """Put what a run has added into the network of its model."""
 
+    @abstractmethod
     def _adapter(self, made: Any) -> Adapter:
         """Return what a network is told of peft's module."""
-        return Adapter(writing(made))
 
     def _add(self, network: Any) -> None:
         """Add weights that are new."""

@@ -157,20 +157,25 @@ def _score(
     whole = torch.cat([seen, mask], 1)
     places = torch.arange(skipped, skipped + width, device=device).expand(len(queries), -1)
     with _one_place(module, lengths - 1):
-        out = module(
-            input_ids=ids,
-            attention_mask=whole.long(),
-            position_ids=places,
-            past_key_values=cache,
-            use_cache=True,
-        )
-    first = torch.log_softmax(out.logits[:, 0].float(), 1)  # [B, V]
+        first = _chances(module, cache, ids, whole, places)[:, 0]  # [B, V]
     found = [first[:, choice[0]].double() for choice in choices]
     for number, choice in enumerate(choices):
         if len(choice) > 1:
             more = _go_on(module, cache, whole, skipped + lengths, choice)
             found[number] = found[number] + more
     return torch.stack(found, 1).cpu().numpy()
+
+
+def _chances(module: Any, cache: Any, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+    """Read ids [B, L] on top of a cache, which keeps them; return ln p [B, L, V] behind each."""
+    out = module(
+        input_ids=ids,
+        attention_mask=mask.long(),
+        position_ids=places,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return torch.log_softmax(out.logits.float(), 2)
 
 
 @contextlib.contextmanager
@@ -202,14 +207,7 @@ def _go_on(module: Any, cache: Any, whole: Tensor, ends: Tensor, choice: Sequenc
     ids = torch.tensor(choice[:-1], device=whole.device).expand(rows, -1)  # [B, n - 1]
     places = ends[:, None] + torch.arange(ids.shape[1], device=whole.device)
     mask = torch.cat([whole, torch.ones_like(ids, dtype=torch.bool)], 1)
-    out = module(
-        input_ids=ids,
-        attention_mask=mask.long(),
-        position_ids=places,
-        past_key_values=cache,
-        use_cache=True,
-    )
+    chances = _chances(module, cache, ids, mask, places)  # [B, n - 1, V]
     cache.crop(-len(choice) + 1)
-    chances = torch.log_softmax(out.logits.float(), 2)  # [B, n - 1, V]
     wanted = torch.tensor(choice[1:], device=whole.device).expand(rows, -1)
     return chances.gather(2, wanted[..., None])[..., 0].double().sum(1)
