@@ -56,7 +56,7 @@ class InContext(Method):
     """Asks."""
 
     Settings: ClassVar[type[settings.Settings]] = InContextSettings
-    works_on: ClassVar[frozenset[Kind]] = frozenset({"decoder", "endpoint"})
+    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder", "seq2seq", "endpoint"})
     serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair"})
     stands: ClassVar[bool] = True
     prompts: ClassVar[bool] = True
