@@ -14,14 +14,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mulgil.api import check, evaluate, load, predict, runs, train
+    from mulgil.api import check, evaluate, export, load, predict, runs, train
     from mulgil.errors import MulgilError, UserError
 
 __version__ = "0.1.0"
 
-__all__ = ["MulgilError", "UserError", "check", "evaluate", "load", "predict", "runs", "train"]
+__all__ = [
+    "MulgilError",
+    "UserError",
+    "check",
+    "evaluate",
+    "export",
+    "load",
+    "predict",
+    "runs",
+    "train",
+]
 
-_HOMES = dict.fromkeys(("check", "evaluate", "load", "predict", "runs", "train"), "mulgil.api")
+_VERBS = ("check", "evaluate", "export", "load", "predict", "runs", "train")
+_HOMES = dict.fromkeys(_VERBS, "mulgil.api")
 _HOMES |= dict.fromkeys(("MulgilError", "UserError"), "mulgil.errors")
 
 

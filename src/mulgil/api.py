@@ -14,6 +14,7 @@ from typing import Any
 
 from mulgil import (
     bundled,
+    exporting,
     fetch,
     inspect,
     pipeline,
@@ -81,9 +82,14 @@ def load(run: Path | str, *overrides: str) -> Predictor:
         run: a finished run folder, or "mulgil/..." for a model that comes with the package.
         overrides: `task.key=value`, how a language model answers, such as `task.temperature=0`.
     """
+    return Predictor(_place(run), overrides)
+
+
+def _place(run: Path | str) -> Path:
+    """Return the folder of a run, or of a model that comes with the package."""
     name = str(run)
     known = name.startswith(bundled.PREFIX) and not Path(run).exists()
-    return Predictor(bundled.run(name) if known else Path(run), overrides)
+    return bundled.run(name) if known else Path(run)
 
 
 def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict[str, Any]:
@@ -130,6 +136,17 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
 def predict(run: Path | str, texts: Iterable[str], *overrides: str) -> Iterator[dict[str, Any]]:
     """Yield an answer for each text, in order; a bad one gives `{"error": ...}`."""
     return load(run, *overrides).predict(texts)
+
+
+def export(run: Path | str, folder: Path | str, to: str = "hf") -> dict[str, Any]:
+    """Write a run's model into a new folder for other programs, checked: see `mulgil.exporting`.
+
+    Args:
+        run: a run folder, or "mulgil/..." for a model that comes with the package.
+        folder: is made; nothing may be in it.
+        to: the format, "hf" for a plain Hugging Face folder.
+    """
+    return exporting.export(_place(run), Path(folder), to)
 
 
 def runs(root: Path = ROOT) -> list[dict[str, Any]]:

@@ -177,6 +177,32 @@ def predict(
         say(f"{counts['rows']:,} rows answered{where}, {counts['errors']:,} errors", err=True)
 
 
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--to", default="hf", show_default=True, metavar="FORMAT", help="hf: Hugging Face.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder to make.",
+)
+@AS_JSON
+def export(run: Path, to: str, out: Path, as_json: bool) -> None:
+    """Write a run's model for other programs; kept only if it answers as the run does."""
+    from mulgil import api
+
+    told = api.export(run, out, to)
+    if as_json:
+        return print_json(told)
+    files, size = len(told["files"]), told["bytes"] / 1e6
+    say(f"exported   {out}: {to}, {files} files, {size:,.1f} MB")
+    gap = f"{told['difference']:.1g} at most ({told['most']:g} allowed)"
+    say(f"checked    {told['rows']} rows: {told['figure']} differ by {gap}")
+    say(f"use        {out / 'README.md'}")
+
+
 @cli.group("data", cls=Verbs)
 def data() -> None:
     """Data sets: list, get, check, show."""

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import pydantic
 
+from mulgil.errors import ModelError
 from mulgil.flow import (
     Array,
     Batch,
@@ -283,6 +284,21 @@ class Method(ABC):
             device: "cpu" or "cuda".
         """
         return model.load(folder, head, precision, device)
+
+    def merged(self, model: Model, tokenizer: Any, head: Head, folder: Path) -> Network:
+        """Open a run, for an export, as a network that stands by itself: fp32, on the CPU.
+
+        The arguments are those of `opened`; until it has answered it can be saved.
+
+        Raises:
+            ModelError: what the run keeps cannot stand by itself.
+        """
+        if self.stands:
+            raise ModelError(
+                f"{folder.parent}: nothing of its model was changed, so there is nothing to export:"
+                " take the model itself, and ask it with the run's prompt"
+            )
+        return model.load(folder, head, "fp32", "cpu")
 
     @property
     def places(self) -> int:

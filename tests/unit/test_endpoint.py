@@ -200,6 +200,26 @@ def test_a_door_that_always_breaks_is_passed_by(server: Server) -> None:
     assert network.generate(QUERIES[:1], SAMPLING, [])[0][0] == "부정"
 
 
+def test_a_server_that_breaks_when_nothing_shall_be_written(server: Server) -> None:
+    """The server of transformers says 500 to `max_tokens` 0, and knows no likelihoods."""
+    server.skills = frozenset({"completions", "chat", "guided"})
+
+    def meet(sent: dict[str, Any]) -> None:
+        server.faults = {-1: status(500)} if sent.get("max_tokens") == 0 else {}
+
+    server.meet = meet
+    network = opened(server, concurrency=1, retries=1)
+    np.testing.assert_allclose(np.exp(network.choose(PREFIX, QUERIES, CHOICES)), [[0.9, 0.1]] * 6)
+    assert network.way == "chat/answer"
+
+
+def test_a_server_that_always_breaks_is_asked_in_two_ways_alone(server: Server) -> None:
+    server.faults = {-1: status(500)}
+    with pytest.raises(ModelError, match="gave no answer in 2 tries"):
+        opened(server, concurrency=1, retries=1).choose(PREFIX, QUERIES, CHOICES)
+    assert len(server.asked) == 4
+
+
 def test_no_way_at_all_is_said(server: Server) -> None:
     server.skills = frozenset({"logprobs"})
     with pytest.raises(ModelError, match=r"HTTP 404.*model\.url is right.*HCX-007") as caught:

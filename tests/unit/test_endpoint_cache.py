@@ -90,19 +90,14 @@ def test_the_cache_is_private_and_holds_no_key(
     network = opened(server)
     network.choose(PREFIX, QUERIES, CHOICES)
     network.generate(QUERIES, SAMPLING, [])
-    network.save(tmp_path, ["긍정", "부정"])
+    (tmp_path / "model").mkdir()
+    network.save(tmp_path / "model", ["긍정", "부정"])
     assert all(h["authorization"] == f"Bearer {KEY}" for h in server.headers)
     (path,) = own_cache.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(own_cache.stat().st_mode) == 0o700
-    for written in (path, tmp_path / "endpoint.json"):
-        assert KEY not in written.read_text(encoding="utf-8")
-    told = json.loads((tmp_path / "endpoint.json").read_text(encoding="utf-8"))
-    assert (told["model"], told["host"], told["way"]) == (
-        "HCX-007",
-        "127.0.0.1",
-        "completions/echo",
-    )
+    assert KEY not in path.read_text(encoding="utf-8")
+    assert list((tmp_path / "model").iterdir()) == []
     assert KEY not in repr(network.client.rules)
 
 

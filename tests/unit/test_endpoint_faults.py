@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -90,7 +91,7 @@ def test_silence_is_not_waited_for(server: Server) -> None:
 
 
 def test_pauses_grow_and_come_from_the_seed(server: Server) -> None:
-    server.faults = {-1: status(500)}
+    server.faults = {-1: status(503)}
     told = []
     for _ in range(2):
         network = opened(server, retries=12)
@@ -124,6 +125,19 @@ def test_what_does_not_pass_is_said_at_once(server: Server, fault: Any, told: st
     one_line(caught.value)
     assert network.usage["retried"] == 0
     assert network.pauses == []  # type: ignore[attr-defined]
+
+
+def test_a_refusal_as_fastapi_words_it_is_told(server: Server) -> None:
+    """The server of transformers says `detail`, and 400 where it has another model."""
+    told = "Server is pinned to 'small'; requested 'HCX-007'."
+    server.faults = {-1: lambda ask: ask.send(400, json.dumps({"detail": told}).encode())}
+    with pytest.raises(ModelError) as caught:
+        opened(server).choose(PREFIX, QUERIES, CHOICES)
+    assert (
+        f'(HTTP 400: {told}); see that model.url is right and the server has the model "HCX-007"'
+        in (str(caught.value))
+    )
+    one_line(caught.value)
 
 
 def test_nobody_is_there() -> None:

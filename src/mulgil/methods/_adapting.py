@@ -66,6 +66,13 @@ class Adapting(Method):
         opened.answers_only()
         return network
 
+    def merged(self, model: Model, tokenizer: Any, head: Head, folder: Path) -> Network:
+        """Refuse: what stays beside a model is opened with it, by plain peft as well."""
+        raise ModelError(
+            f"{folder.parent}: its method keeps what was learnt beside the model and leaves that as"
+            f" it is, so there is nothing to merge; plain peft opens {folder} with that model"
+        )
+
     def keep(self, model: Model, network: Network, folder: Path, labels: Sequence[str]) -> None:
         super().keep(model, network, folder, labels)
         told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

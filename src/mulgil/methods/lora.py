@@ -16,9 +16,11 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from mulgil import settings
+from mulgil.contracts import Model
 from mulgil.errors import ModelError
+from mulgil.flow import Head
 from mulgil.methods._adapting import Adapting, AddedSettings, heads, reading, writing
-from mulgil.networks import Adapter
+from mulgil.networks import Adapter, Network
 
 _KINDS = {"Linear", "Conv1D"}
 """Layers that are added to; GPT-2's are of the second kind."""
@@ -66,6 +68,10 @@ class Lora(Adapting):
 
     def _adapter(self, made: Any) -> Adapter:
         return Adapter(writing(made), weight=None if self.settings.dropout else _composed)
+
+    def merged(self, model: Model, tokenizer: Any, head: Head, folder: Path) -> Network:
+        """Return the model with what was added summed into its weights."""
+        return self.opened(model, tokenizer, head, folder, "fp32", "cpu")
 
     def _put(self, network: Any, folder: Path) -> None:
         reading(network, folder).merge_and_unload()  # which changes the network's own module

@@ -14,7 +14,6 @@ without a choice, and what differs from it is the choice.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from mulgil import storage
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Sampling, Segment
 from mulgil.models import _endpoint_choices as choosing
@@ -110,7 +108,7 @@ class EndpointNetwork(PromptedNetwork):
 
         def try_all() -> str:
             refusal: ModelError | None = None
-            alive = False
+            alive = stumbled = False
             for way in _WAYS:
                 if self._mode not in ("auto", way.partition("/")[0]):
                     continue
@@ -121,10 +119,12 @@ class EndpointNetwork(PromptedNetwork):
                 except RefusedError as error:
                     refusal = error
                 except GivenUpError as error:
-                    # A server that answers elsewhere stumbles over this way, not in general.
-                    if not (alive and error.status == 500):
+                    # A server that answers elsewhere stumbles over this way, not in general; one
+                    # that has not answered yet may do so once: transformers serve says 500 to who
+                    # asks it to write nothing.
+                    if error.status != 500 or (stumbled and not alive):
                         raise
-                    refusal = error
+                    stumbled, refusal = True, error
             raise refusal or ModelError(
                 f"model.mode: {self.client.rules.host} gives no answer that can be used; set"
                 " another model.mode"
@@ -367,17 +367,7 @@ class EndpointNetwork(PromptedNetwork):
         )
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
-        """Write endpoint.json: the server's host, the model's name and how it was asked."""
-        rules = self.client.rules
-        values = {
-            "model": rules.model,
-            "host": rules.host,
-            "way": self.way,
-            "labels": list(labels),
-            "usage": self.usage,
-        }
-        text = json.dumps(values, ensure_ascii=False) + "\n"
-        storage.write_atomic(folder / "endpoint.json", text)
+        """Write nothing: the recipe names the model, and result.json tells how it was asked."""
 
     @property
     def outputs(self) -> int:

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import email.utils
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,9 @@ FIRST_PAUSE = 0.5
 """Seconds that the first pause may last; each one after it twice as many."""
 
 _TRY_AGAIN = frozenset({408, 409, 429})
+
+_NO_MODEL = re.compile(r"\bpinned to\b|\bmodel\b.{0,120}\b(not found|does not exist)", re.I)
+"""How servers say, with a status of another meaning, that they do not have the model."""
 
 Wait = Callable[[float, threading.Event], None]
 """Called with seconds, and what is set when the wait has become vain."""
@@ -268,7 +272,7 @@ class Client:
         """Return what a status other than 200 means."""
         status, host, rules = int(error.status_code), self.rules.host, self.rules
         body = error.body if isinstance(error.body, dict) else {}
-        told = self._told(str(body.get("message") or error.message))
+        told = self._told(str(body.get("message") or body.get("detail") or error.message))
         said = f"HTTP {status}: {told}"
         used_up = "insufficient_quota" in (body.get("code"), body.get("type"))
         passing = (status in _TRY_AGAIN or status >= 500) and status not in {501, 505}
@@ -285,7 +289,7 @@ class Client:
             model = one_line(rules.model)
             remedy = (
                 f'see that model.url is right and the server has the model "{model}"'
-                if status in {404, 405, 501}
+                if status in {404, 405, 501} or _NO_MODEL.search(told)
                 else "shorten the texts (tokenizer.max_length), or set another model.mode"
             )
             return RefusedError(

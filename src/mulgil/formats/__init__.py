@@ -1,0 +1,1 @@
+"""Formats of `mulgil export`: one file each, named as `--to` names it."""
