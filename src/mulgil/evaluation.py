@@ -78,13 +78,18 @@ def write(
     """Write a text from each row: (text, its ln p, how many tokens), each in its place."""
     encoded: Any = loader.encoded
     prompts, stop = encoded.prompts, tokenizer.ends()[1]
-    found = []
+    reader, found = reading(network, tokenizer), []
     for start in range(0, len(prompts), TOGETHER):
         between()
         part = prompts[start : start + TOGETHER]
         for ids, chances in network.generate(part, task.sampling, [stop]):
-            found.append((tokenizer.decode(ids).strip(), float(sum(chances)), len(ids)))
+            found.append((reader.decode(ids).strip(), float(sum(chances)), len(ids)))
     return found
+
+
+def reading(network: Any, tokenizer: Any) -> Any:
+    """Return what decodes the tokens that a network wrote: itself, where it cuts texts off."""
+    return network if hasattr(network, "decode") else tokenizer
 
 
 def _windows(

@@ -109,7 +109,7 @@ def _asked(made: Prepared, learner: Any) -> dict[str, Any]:
         return {"prompt": prompt, "seconds": None}
     rows = np.arange(min(ASKED_ROWS, len(loader)))
     started = time.monotonic()
-    asking.scores(loader.encoded.take(rows, 1))
+    learner.rehearse(loader.encoded.take(rows, 1))
     one = (time.monotonic() - started) / max(len(rows), 1)
     return {"prompt": prompt, "seconds": round(one * prompt["asked"], 1)}
 

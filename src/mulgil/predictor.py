@@ -112,7 +112,8 @@ class Predictor:
             prompt, known = encoded.prompts[0], None
         network: Any = self.network
         tokens = network.stream(prompt, task.sampling, [tokenizer.ends()[1]])
-        return _pieces(tokens, known, tokenizer)
+        reader = evaluation.reading(network, tokenizer)
+        return _pieces(tokens, known, reader, len(getattr(network, "until", "")))
 
     def _answers(self, rows: list[Example]) -> list[dict[str, Any]]:
         task, network = self.task, self.network
@@ -173,17 +174,21 @@ class Predictor:
         return loader.gold, self._measured(loader)
 
 
-def _pieces(tokens: Iterator[int], known: list[int] | None, tokenizer: Any) -> Iterator[str]:
+def _pieces(
+    tokens: Iterator[int], known: list[int] | None, tokenizer: Any, held: int = 1
+) -> Iterator[str]:
     """Yield what tokens stand for, each piece as soon as no later token changes it.
 
     The last character waits for the next token: one of several tokens comes whole, and a syllable
-    with its last jamo.
+    with its last jamo. So does what may be the beginning of what ends a text, and white space,
+    which goes where the text ends behind it.
 
     Args:
         tokens: as they are made.
         known: what they go on from, and what is not said again; None begins a text of its own,
             without white space around it.
         tokenizer: decodes them.
+        held: characters that wait, one at least.
     """
     ids = list(known or ())
     before = len(tokenizer.decode(ids)) if known else 0
@@ -192,7 +197,8 @@ def _pieces(tokens: Iterator[int], known: list[int] | None, tokenizer: Any) -> I
         ids.append(token)
         whole = tokenizer.decode(ids)[before:]
         whole = whole if known else whole.strip()
-        sure = len(whole.rstrip("\ufffd")) - 1
+        last = len(whole.rstrip("\ufffd")) - max(held, 1)
+        sure = len(whole[: max(last, 0)].rstrip())
         if sure > said:
             yield whole[said:sure]
             said = sure

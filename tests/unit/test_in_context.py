@@ -20,7 +20,7 @@ from mulgil.contracts import refusal
 from mulgil.errors import DataError, ModelError, SettingError
 from mulgil.examples import TextExample
 from mulgil.flow import Array, Head, Schema
-from mulgil.methods import _asking, _base, _shots
+from mulgil.methods import _asking, _base, _prompting, _shots
 from mulgil.methods._in_context import EMPTY, InContextLearner
 from mulgil.methods.few_shot import FewShot, FewShotSettings
 from mulgil.methods.one_shot import OneShot, OneShotSettings
@@ -251,7 +251,7 @@ def test_the_pool_is_drawn_kept_and_no_larger_than_wanted(tmp_path: Path) -> Non
     assert one.shots != two.shots
     assert Counter(shot.label for shot in one.shots) == {0: 5, 1: 5}
     learner.network.save(tmp_path, LABELS)
-    again = _asking.Asking(Arithmetic(), Letters(), _asking.read(tmp_path / _asking.FILE))
+    again = _asking.Asking(Arithmetic(), Letters(), _prompting.read(tmp_path / _prompting.FILE))
     asked = questions(TEST)
     assert (again.scores(asked) == learner.network.scores(asked)).all()
 
@@ -423,7 +423,7 @@ def test_several_labels_a_row_are_refused() -> None:
 
 
 @pytest.mark.parametrize("method", ["zero-shot", "one-shot", "few-shot"])
-@pytest.mark.parametrize("task", ["sts", "ner", "qa", "generation"])
+@pytest.mark.parametrize("task", ["sts", "ner", "qa", "causal-lm"])
 def test_tasks_without_labels_are_refused_with_the_reason(method: str, task: str) -> None:
     names = {"data": "sample", "model": "decoder", "task": task, "method": method}
     plugins = [registry.load(f"{wing}s", names[wing]) for wing in ("model", "task", "method")]
@@ -466,9 +466,9 @@ def test_another_model_of_the_same_name_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"draws": 3}', '{"draws": [{"shots": [1]}]}'])
 def test_a_damaged_file_is_told_in_one_line(text: str, tmp_path: Path) -> None:
-    (tmp_path / _asking.FILE).write_text(text)
+    (tmp_path / _prompting.FILE).write_text(text)
     with pytest.raises(ModelError, match=r"prompts\.json: cannot be read") as caught:
-        _asking.read(tmp_path / _asking.FILE)
+        _prompting.read(tmp_path / _prompting.FILE)
     assert "\n" not in str(caught.value)
     (tmp_path / _base.FILE).write_text(text)
     with pytest.raises(ModelError, match=r"base\.json: cannot be read"):
@@ -481,4 +481,4 @@ def test_what_is_kept_is_plain_and_whole(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "prompts.json").read_text("utf-8"))
     assert len(told["draws"]) == 2
     assert told["words"] == [" 긍정", " 부정"]
-    assert _asking.read(tmp_path / "prompts.json") == learner.network.plan
+    assert _prompting.read(tmp_path / "prompts.json") == learner.network.plan

@@ -58,7 +58,7 @@ def config_alone(folder: Path, **config: Any) -> str:
 
 def test_it_is_found_by_its_name() -> None:
     assert registry.load("models", "seq2seq") is Seq2Seq
-    assert (Seq2Seq.kind, Seq2Seq.skills) == ("seq2seq", {"write"})
+    assert (Seq2Seq.kind, Seq2Seq.skills) == ("seq2seq", {"write", "choose"})
     assert "seq2seq" in Full.works_on
 
 

@@ -1,12 +1,13 @@
 """What the methods share that learn nothing: rows are asked as questions of a prompt.
 
 A prompt is the instruction, examples with their answers, and a row's question; the label whose word
-goes on likeliest is the answer (Brown et al. 2020). Chosen: what all prompts begin with is one
-segment, so that a network reads it once. Where a prompt is too long, whole examples are left out
-from the front, never a part of one, and never the question. A word that is likely whatever is asked
-misleads: `calibration` divides by how likely it is behind questions without content (Zhao et al.
-2021), or fits an offset for each label and one slope on labelled rows. It costs that the examples
-shown stand in the run's folder, readable.
+goes on likeliest is the answer, or what the model goes on with (Brown et al. 2020). Chosen: what
+all prompts begin with is one segment, so that a network reads it once. Where a prompt is too long,
+whole examples are left out from the front, never a part of one, and never the question. A word that
+is likely whatever is asked misleads: `calibration` divides by how likely it is behind questions
+without content (Zhao et al. 2021), or fits an offset for each label and one slope on labelled rows;
+a text that is written is not calibrated, and only "labelled", which asks for it, is refused there.
+It costs that the examples shown stand in the run's folder, readable.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from mulgil.contracts import Method, Model
 from mulgil.errors import SettingError
 from mulgil.examples import Example
 from mulgil.flow import Batch, Head, Kind, Segment, Skill
-from mulgil.methods import _asking, _base, _shots
-from mulgil.methods._asking import Asking, Draw, Plan
+from mulgil.methods import _base, _prompting, _shots
+from mulgil.methods._asking import Asking
+from mulgil.methods._composing import Composing
+from mulgil.methods._prompting import Draw, Plan, Prompting
 from mulgil.methods._shots import Shot, Showable
 from mulgil.networks import Learner, Network, Solved
-from mulgil.objectives import Lesson
+from mulgil.objectives import Lesson, WritingTask
 
 EMPTY = ("", "N/A", "[MASK]")
 """Texts without content, as Zhao et al. take them."""
@@ -43,7 +46,7 @@ class InContextSettings(settings.Settings):
 
     calibration: Literal["none", "content-free", "labelled"] = "content-free"
     """How a word's own likelihood is taken out: not at all, by texts without content, or by rows of
-    training that are asked and not shown."""
+    training that are asked and not shown. Where a text is written, never."""
     calibration_rows: int = pydantic.Field(64, ge=2, le=100_000)
     """Rows of training that "labelled" asks; they count as labelled data that was used."""
     normalise: Literal["none", "tokens"] = "none"
@@ -57,7 +60,7 @@ class InContext(Method):
 
     Settings: ClassVar[type[settings.Settings]] = InContextSettings
     works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "decoder", "seq2seq", "endpoint"})
-    serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair"})
+    serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair", "write"})
     stands: ClassVar[bool] = True
     prompts: ClassVar[bool] = True
 
@@ -66,7 +69,7 @@ class InContext(Method):
         return frozenset({"choose"}) if needs <= {"pool", "pair"} else needs
 
     def head(self, head: Head) -> Head:
-        return Head("choose", head.outputs)
+        return head if head.skill == "write" else Head("choose", head.outputs)
 
     @property
     def shots(self) -> int:
@@ -89,6 +92,8 @@ class InContext(Method):
         return True
 
     def learner(self, network: Network, lesson: Lesson) -> Learner:
+        if isinstance(lesson.task, WritingTask):
+            return WritingLearner(network, lesson, self)
         return InContextLearner(network, lesson, self)
 
     def keep(self, model: Model, network: Network, folder: Path, labels: Sequence[str]) -> None:
@@ -105,14 +110,96 @@ class InContext(Method):
         """
         base = _base.stood_on(model, folder)
         network = base.build(tokenizer, head, precision, device, 0)
-        return Asking(network, tokenizer, _asking.read(folder / _asking.FILE))
+        plan = _prompting.read(folder / _prompting.FILE)
+        return (Composing if plan.most else Asking)(network, tokenizer, plan)
 
     def pick(self, rows: Showable, number: int) -> list[Shot]:
         """Return the examples of a draw, or the pool of one."""
         return []
 
 
-class InContextLearner(Solved):
+class _PromptLearner(Solved):
+    """Chooses examples.
+
+    Args:
+        lesson: has the rows, the schema and the tokenizer.
+        method: says how.
+    """
+
+    network: Prompting
+
+    def __init__(self, lesson: Lesson, method: InContext) -> None:
+        self._rows = Showable(lesson)
+        self._lesson = lesson
+        self._chosen = method.settings
+        self._method = method
+
+    def _plan(self, words: list[str], before: str = "", most: int = 0) -> Plan:
+        method: InContext = self._method
+        task: Any = self._lesson.task
+        return Plan(
+            task.settings.instruction,
+            task.settings.separator,
+            words,
+            self._chosen.normalise,
+            self._lesson.limit,
+            [Draw(method.pick(self._rows, number)) for number in range(method.draws)],
+            method.shots,
+            method.own,
+            method.balanced,
+            before,
+            most,
+        )
+
+    @property
+    def trainable(self) -> int:
+        return 0
+
+    def _told(self) -> dict[str, float]:
+        """Return figures for the journal."""
+        plan = self.network.plan
+        return {
+            "shots": float(plan.shots),
+            "draws": float(len(plan.draws)),
+            "prompt_tokens": self.network.size(plan.draws[0]),
+        }
+
+
+class WritingLearner(_PromptLearner):
+    """Chooses examples of texts that are written.
+
+    Args:
+        network: writes.
+        lesson: has the rows, the schema and the tokenizer.
+        method: says how.
+
+    Raises:
+        SettingError: a setting asks for what only labels have.
+    """
+
+    def __init__(self, network: Network, lesson: Lesson, method: InContext) -> None:
+        super().__init__(lesson, method)
+        task: Any = lesson.task
+        for name, value in (("calibration", "labelled"), ("normalise", "tokens")):
+            if getattr(self._chosen, name) == value:
+                raise SettingError(
+                    f'method.{name} is "{value}", but a task that writes has no labels\' words; set'
+                    ' it to "none"'
+                )
+        plan = self._plan([], task.prompt[0], task.sampling.max_new)
+        self.network: Composing = Composing(network, lesson.tokenizer, plan)
+        self.network.check_room()
+
+    def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
+        return self._told()
+
+    def rehearse(self, inputs: Any) -> None:
+        """Answer a batch of rows, for a look at the time it takes."""
+        task: Any = self._lesson.task
+        self.network.rehearse(inputs, task.sampling)
+
+
+class InContextLearner(_PromptLearner):
     """Chooses examples and calibrates.
 
     Args:
@@ -122,45 +209,24 @@ class InContextLearner(Solved):
     """
 
     def __init__(self, network: Network, lesson: Lesson, method: InContext) -> None:
-        task: Any = lesson.task
         if lesson.schema is None or lesson.schema.multi_label:
             raise SettingError(
                 "task.multi_label: in context a row gets one label; take method full"
             )
-        words = list(task.replies(lesson.schema))
-        chosen = task.settings
-        self._rows = Showable(lesson)
-        plan = Plan(
-            chosen.instruction,
-            chosen.separator,
-            words,
-            method.settings.normalise,
-            lesson.limit,
-            [Draw(method.pick(self._rows, number)) for number in range(method.draws)],
-            method.shots,
-            method.own,
-            method.balanced,
-        )
+        super().__init__(lesson, method)
+        plan = self._plan(list(self._task.replies(lesson.schema)))
         self.network: Asking = Asking(network, lesson.tokenizer, plan)
         self.network.check_room()
-        self._lesson = lesson
-        self._chosen = method.settings
 
-    @property
-    def trainable(self) -> int:
-        return 0
+    def rehearse(self, inputs: Any) -> None:
+        """Answer a batch of rows, for a look at the time it takes."""
+        self.network.scores(inputs)
 
     def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
-        asking = self.network
-        for number in range(asking.draws):
+        for number in range(self.network.draws):
             self.calibrate(number, self._chosen.calibration)
-        asking.draw = 0
-        plan = asking.plan
-        return {
-            "shots": float(plan.shots),
-            "draws": float(len(plan.draws)),
-            "prompt_tokens": asking.size(plan.draws[0]),
-        }
+        self.network.draw = 0
+        return self._told()
 
     def calibrate(self, number: int, way: str) -> None:
         """Answer with a draw from here on, calibrated in one of the ways of the settings."""

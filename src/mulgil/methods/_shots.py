@@ -17,8 +17,8 @@ import numpy as np
 from mulgil import hangul
 from mulgil.errors import DataError
 from mulgil.examples import Example
-from mulgil.flow import Array
-from mulgil.objectives import Lesson
+from mulgil.flow import Array, Schema
+from mulgil.objectives import Lesson, WritingTask
 
 _TOGETHER = 256
 """Questions that are compared with a pool at once."""
@@ -31,8 +31,8 @@ class Shot:
     Attributes:
         text: the row's question up to the end of its text, whole.
         behind: what stands behind the text.
-        answer: the word of its label, as it goes on.
-        label: the label's number.
+        answer: the word of its label, as it goes on, or the text that is written from it.
+        label: the label's number; 0 where a text is written.
     """
 
     text: str
@@ -58,8 +58,14 @@ class Showable:
             if key not in seen:
                 seen.add(key)
                 self._rows.append(row)
-        self._gold: Array = task.targets(self._rows, lesson.schema)
-        self._words = task.replies(lesson.schema)
+        self._gold: Array
+        if isinstance(task, WritingTask):  # rows of one sort, each with an answer of its own
+            self._gold = np.zeros(len(self._rows), np.int64)
+            self._answers: Sequence[str] = task.gold(self._rows, lesson.schema or Schema("", ()))
+        else:
+            self._gold = task.targets(self._rows, lesson.schema)
+            words = task.replies(lesson.schema)
+            self._answers = [words[label] for label in self._gold.tolist()]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -107,8 +113,7 @@ class Showable:
 
     def _shot(self, place: int) -> Shot:
         text, behind = self._task.question(self._rows[place])
-        label = int(self._gold[place])
-        return Shot(text, behind, self._words[label], label)
+        return Shot(text, behind, self._answers[place], int(self._gold[place]))
 
 
 class Nearest:

@@ -1,17 +1,14 @@
-"""Which of a few words goes on best: ln p of choices behind a prompt that many queries share.
+"""Which of a few words goes on best, and how likely a text is: ln p behind what prompts share.
 
-Chosen: what all prompts begin with is read once, and its keys and values serve every query; a batch
-of queries is read on top of it, and each choice of several tokens on top of its query's. A choice
-of one token costs nothing more. Where layers see a window that prompts overrun, only queries of one
-length are read together, since a window counts padding as text. It costs a copy of the shared part
-for each row of a batch, and models whose layers keep a state instead of keys and values: they are
-refused, since no mask takes padding out of a state again.
+Chosen: what all prompts begin with is read once (`_prefix`), and its keys and values serve every
+query; a batch of queries is read on top of it, and each choice of several tokens on top of its
+query's. A choice of one token costs nothing more; a text of its own is read with its query. Where
+layers see a window that prompts overrun, only queries of one length are read together, since a
+window counts padding as text. It costs a copy of the shared part for each row of a batch.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +18,7 @@ from torch import Tensor
 
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Segment
+from mulgil.models._prefix import Prefix, picked, window
 
 _TOKENS = 1 << 14
 """Tokens of a batch, what is shared counted for each row."""
@@ -28,13 +26,10 @@ _TOKENS = 1 << 14
 _SCORES = 1 << 26
 """Scores of a batch: rows times vocabulary."""
 
-_WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
-"""What configs call the tokens that a layer sees."""
-
 
 def choose(
     module: Any,
-    prefix: Sequence[int],
+    prefix: Prefix | Sequence[int],
     queries: Sequence[Sequence[int]],
     choices: Sequence[Sequence[int]],
 ) -> Array:
@@ -42,22 +37,50 @@ def choose(
 
     Args:
         module: a causal model of transformers, evaluating, without gradients.
-        prefix: token ids; empty shares nothing.
+        prefix: token ids, or those that were read; empty shares nothing.
         queries: token ids; one of prefix and query holds a token.
         choices: token ids, at least one each.
 
     Raises:
         ModelError: the model keeps a state.
     """
-    shared, last = _read(module, list(prefix)), list(prefix[-1:])
+    shared = prefix if isinstance(prefix, Prefix) else Prefix(module, prefix)
     found = np.empty((len(queries), len(choices)))
     words = int(module.get_input_embeddings().weight.shape[0])
     longest = max(map(len, queries), default=0) + max(map(len, choices))
-    alike = len(prefix) + longest > _window(module)
-    for rows in _batches(queries, len(prefix), words, alike):
-        asked = [list(queries[i]) for i in rows]
-        found[rows] = _score(module, shared, len(prefix), last, asked, choices)
+    alike = len(shared.head) + 1 + longest > window(module)
+    for rows in _batches(queries, len(shared.head) + 1, words, alike):
+        found[rows] = _score(module, shared, [queries[i] for i in rows], choices)
     return found
+
+
+def behind(
+    module: Any,
+    prefix: Prefix,
+    queries: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+) -> tuple[Array, Array]:
+    """Return (-ln p float64, whether it is the likeliest) of the targets' tokens, row after row.
+
+    Args:
+        module: as `choose` takes it.
+        prefix: what was read.
+        queries: token ids; one of prefix and query holds a token.
+        targets: token ids that stand behind prefix and query, as many rows.
+    """
+    whole = [[*query, *target] for query, target in zip(queries, targets, strict=True)]
+    ends = np.cumsum([0, *map(len, targets)])
+    nats, right = np.zeros(ends[-1]), np.zeros(ends[-1], np.bool_)
+    words = int(module.get_input_embeddings().weight.shape[0])
+    words *= max(map(len, targets), default=1)
+    for rows in _batches(whole, len(prefix.head) + 1, words, False):
+        asked = [i for i in rows if len(targets[i])]
+        if not asked:
+            continue
+        found = _measure(module, prefix, [whole[i] for i in asked], [targets[i] for i in asked])
+        places = np.concatenate([np.arange(ends[i], ends[i + 1]) for i in asked])
+        nats[places], right[places] = found
+    return nats, right
 
 
 def tokens(segment: Segment) -> list[int]:
@@ -69,15 +92,6 @@ def tokens(segment: Segment) -> list[int]:
     if isinstance(segment, str):
         raise ModelError('a model here reads token ids; take tokenizer "subword"')
     return segment
-
-
-def _window(module: Any) -> float:
-    """Return the tokens that the layer sees which sees least."""
-    config = module.config.get_text_config()
-    if not getattr(config, "use_sliding_window", True):
-        return float("inf")
-    found = (getattr(config, name, None) for name in _WINDOWS)
-    return min((float(size) for size in found if isinstance(size, int)), default=float("inf"))
 
 
 def _batches(
@@ -103,67 +117,46 @@ def _batches(
         yield rows
 
 
-def _read(module: Any, prefix: list[int]) -> Any:
-    """Return the keys and values of what is shared, but for its last token.
-
-    Raises:
-        ModelError: the model keeps something else.
-    """
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
-    cache = DynamicCache(config=module.config)
-    if not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
-        raise ModelError(
-            f"model.pretrained: {type(module).__name__} keeps a state instead of keys and values,"
-            " so prompts cannot share what they begin with; take a model such as gpt2 or llama"
-        )
-    if len(prefix) > 1:
-        ids = torch.tensor([prefix[:-1]], device=module.device)
-        with _one_place(module, torch.zeros(1, dtype=torch.int64, device=module.device)):
-            module(input_ids=ids, past_key_values=cache, use_cache=True)
-    return cache
-
-
 def _score(
     module: Any,
-    shared: Any,
-    before: int,
-    last: list[int],
-    queries: list[list[int]],
+    prefix: Prefix,
+    queries: Sequence[Sequence[int]],
     choices: Sequence[Sequence[int]],
 ) -> Array:
-    """Return ln p [B, C] of choices behind a batch of queries.
-
-    Args:
-        module: the model.
-        shared: keys and values of the prefix but for its last token.
-        before: tokens of the prefix.
-        last: the prefix's last token, which is read with each query; empty without a prefix.
-        queries: token ids.
-        choices: token ids.
-    """
-    device, read = module.device, [last + query for query in queries]
-    lengths = torch.tensor([len(row) for row in read], device=device)  # [B]
-    width, skipped = int(lengths.max()), max(before - 1, 0)
-    ids = torch.tensor([row + [0] * (width - len(row)) for row in read], device=device)
-    mask = torch.arange(width, device=device) < lengths[:, None]  # [B, L]
-    cache = copy.deepcopy(shared)
-    if skipped and len(queries) > 1:
-        cache.batch_repeat_interleave(len(queries))
+    """Return ln p [B, C] of choices behind a batch of queries."""
+    ids, whole, places = prefix.above(queries, module.device)  # [B, L], [B, K], [B, L]
+    lengths = whole.sum(1) - len(prefix.head)
+    cache = prefix.copied(len(queries))
     if hasattr(cache, "activate_past_recording"):  # a window is cut back only when it is recorded
         cache.activate_past_recording()
-    seen = torch.ones(len(queries), skipped, dtype=torch.bool, device=device)
-    whole = torch.cat([seen, mask], 1)
-    places = torch.arange(skipped, skipped + width, device=device).expand(len(queries), -1)
-    with _one_place(module, lengths - 1):
+    rows = torch.arange(len(queries), device=module.device)
+    with picked(module, lambda seen: seen[rows, lengths - 1][:, None]):
         first = _chances(module, cache, ids, whole, places)[:, 0]  # [B, V]
     found = [first[:, choice[0]].double() for choice in choices]
     for number, choice in enumerate(choices):
         if len(choice) > 1:
-            more = _go_on(module, cache, whole, skipped + lengths, choice)
+            more = _go_on(module, cache, whole, len(prefix.head) + lengths, choice)
             found[number] = found[number] + more
     return torch.stack(found, 1).cpu().numpy()
+
+
+def _measure(
+    module: Any,
+    prefix: Prefix,
+    whole: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+) -> tuple[Array, Array]:
+    """Return what `behind` returns, of rows that end with their targets, all in one batch."""
+    ids, mask, places = prefix.above([row[:-1] for row in whole], module.device)
+    ends = mask.sum(1) - len(prefix.head)
+    sizes = torch.tensor([len(target) for target in targets], device=module.device)
+    here = torch.arange(ids.shape[1], device=module.device)
+    asked = (here >= (ends - sizes)[:, None]) & (here < ends[:, None])  # [B, L]
+    with picked(module, lambda seen: seen[asked][None]):
+        chances = _chances(module, prefix.copied(len(whole)), ids, mask, places)[0]  # [M, V]
+    wanted = torch.tensor([token for target in targets for token in target], device=module.device)
+    nats = -chances.gather(1, wanted[:, None])[:, 0].double()
+    return nats.cpu().numpy(), (chances.argmax(1) == wanted).cpu().numpy()
 
 
 def _chances(module: Any, cache: Any, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
@@ -176,21 +169,6 @@ def _chances(module: Any, cache: Any, ids: Tensor, mask: Tensor, places: Tensor)
         use_cache=True,
     )
     return torch.log_softmax(out.logits.float(), 2)
-
-
-@contextlib.contextmanager
-def _one_place(module: Any, places: Tensor) -> Iterator[None]:
-    """Let the vocabulary see one place of each row [B]: its product can be most of the work."""
-
-    def pick(_: Any, seen: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        rows = torch.arange(len(places), device=places.device)
-        return (seen[0][rows, places][:, None],)
-
-    hook = module.get_output_embeddings().register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def _go_on(module: Any, cache: Any, whole: Tensor, ends: Tensor, choice: Sequence[int]) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from mulgil.errors import ModelError
 from mulgil.flow import Sampling
 from mulgil.models import _checkpoints
+from mulgil.models._prefix import Prefix, window
 
 _TOKENS = 1 << 14
 _ROWS = 64
@@ -26,6 +27,10 @@ _ROWS = 64
 
 Measure = Callable[[list[list[int]], list[list[int]]], list[list[float]]]
 """From prompts and the new tokens of each to ln p of each new token."""
+
+
+Over = Callable[[list[int]], bool]
+"""From new tokens to whether the text is over with them, though none of them ends it by itself."""
 
 
 class Pieces(Protocol):
@@ -47,6 +52,8 @@ def drawn(
     measure: Measure,
     start: int | None = None,
     heard: Pieces | None = None,
+    prefix: Prefix | None = None,
+    over: Over | None = None,
 ) -> list[tuple[list[int], list[float]]]:
     """Return the new tokens of each prompt, and ln p of each; torch's own generator stays as it is.
 
@@ -59,6 +66,8 @@ def drawn(
         measure: says how likely new tokens are.
         start: as `continued` takes it.
         heard: as `continued` takes it.
+        prefix: as `continued` takes it.
+        over: as `continued` takes it.
 
     Raises:
         ModelError: the architecture cannot generate.
@@ -67,9 +76,10 @@ def drawn(
     beams = _beams(sampling)
     with torch.random.fork_rng([module.device] if module.device.type == "cuda" else []):
         torch.manual_seed(sampling.seed)
-        for rows in batches(module, prompts, room, beams, placed=start is not None):
+        shared = 0 if prefix is None else len(prefix.head)
+        for rows in batches(module, prompts, room, beams, start is not None, shared):
             begun = [prompts[i] for i in rows]
-            new = continued(module, begun, sampling, room, stops, start, heard)
+            new = continued(module, begun, sampling, room, stops, start, heard, prefix, over)
             found |= zip(rows, zip(new, measure(begun, new), strict=True), strict=True)
     return [found[i] for i in range(len(prompts))]
 
@@ -80,6 +90,7 @@ def batches(
     room: int,
     beams: int = 1,
     placed: bool = False,
+    shared: int = 0,
 ) -> Iterator[list[int]]:
     """Yield the numbers of prompts that are continued together, the shortest prompts first.
 
@@ -89,16 +100,20 @@ def batches(
         room: new tokens at most.
         beams: beginnings that are kept of each.
         placed: the padding of a prompt counts for nothing, whatever the module takes.
+        shared: tokens that stand before each prompt, the padding behind them.
     """
     # A module that takes no positions counts the padding as text: there, none is made.
     padded = placed or "position_ids" in inspect.signature(module.forward).parameters
+    if shared:  # a window counts padding behind what is shared as text
+        longest = shared + max(map(len, prompts), default=0) + room
+        padded = padded and longest <= window(module)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     rows: list[int] = []
     for i in order:
-        length = len(prompts[i])
+        length = shared + len(prompts[i])
         held = (len(rows) + 1) * beams
         full = held > _ROWS or held * (length + room) > _TOKENS
-        if rows and (full or not (padded or length == len(prompts[rows[0]]))):
+        if rows and (full or not (padded or len(prompts[i]) == len(prompts[rows[0]]))):
             yield rows
             rows = []
         rows.append(i)
@@ -114,6 +129,8 @@ def continued(
     stops: Sequence[int],
     start: int | None = None,
     heard: Pieces | None = None,
+    prefix: Prefix | None = None,
+    over: Over | None = None,
 ) -> list[list[int]]:
     """Return the new tokens of each prompt, up to and including the first that stops.
 
@@ -125,6 +142,8 @@ def continued(
         stops: ids that end a text.
         start: the token that the decoder beside an encoder begins with; None where there is none.
         heard: is told of each token of the one prompt, without beams.
+        prefix: what stands before all prompts, read; its last token begins each prompt.
+        over: says that a text is over, whatever its last token.
 
     Raises:
         ModelError: the architecture cannot generate.
@@ -137,8 +156,12 @@ def continued(
     beside = start is not None
     # Padded with a row's own first token: the mask hides it, and the penalty for repetition,
     # which knows no mask, has seen that token anyway.
-    ids = [_padded(p, [p[0]] * (longest - len(p)), beside) for p in prompts]
-    mask = [_padded([1] * len(p), [0] * (longest - len(p)), beside) for p in prompts]
+    head = [] if prefix is None else prefix.head
+    ids = [head + _padded(p, [p[0]] * (longest - len(p)), beside) for p in prompts]
+    mask = [
+        [1] * len(head) + _padded([1] * len(p), [0] * (longest - len(p)), beside) for p in prompts
+    ]
+    begun = 1 if beside else len(head) + longest
     chosen = GenerationConfig(
         max_new_tokens=room,
         do_sample=sampling.temperature > 0,
@@ -149,6 +172,11 @@ def continued(
         **(_draws(sampling) if sampling.temperature > 0 else {}),
         **({} if start is None else _begins(module, start, stops)),
     )
+    more: dict[str, Any] = {}
+    if prefix is not None:
+        more["past_key_values"] = prefix.copied(len(prompts) * _beams(sampling))
+    if over is not None:
+        more["stopping_criteria"] = [_criterion(over, begun)]
     own = module.generation_config
     module.generation_config = GenerationConfig()  # the checkpoint's would fill what is not chosen
     try:
@@ -158,10 +186,20 @@ def continued(
                 attention_mask=torch.tensor(mask, device=module.device),
                 generation_config=chosen,
                 streamer=heard,
+                **more,
             )
     finally:
         module.generation_config = own
-    return [_until(text, stops) for text in texts[:, 1 if beside else longest :].tolist()]
+    return [_until(text, stops, over) for text in texts[:, begun:].tolist()]
+
+
+def _criterion(over: Over, begun: int) -> Callable[..., torch.Tensor]:
+    """Return what transformers asks after each token whether rows [B, L] are over."""
+
+    def ended(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.tensor([over(row) for row in ids[:, begun:].tolist()], device=ids.device)
+
+    return ended
 
 
 def _beams(sampling: Sampling) -> int:
@@ -187,6 +225,8 @@ def _padded(row: list[int], padding: list[int], behind: bool) -> list[int]:
     return row + padding if behind else padding + row
 
 
-def _until(tokens: list[int], stops: Sequence[int]) -> list[int]:
-    ends = (i for i, token in enumerate(tokens) if token in stops)
-    return tokens[: next(ends, len(tokens) - 1) + 1]
+def _until(tokens: list[int], stops: Sequence[int], over: Over | None) -> list[int]:
+    for count, token in enumerate(tokens, 1):
+        if token in stops or (over is not None and over(tokens[:count])):
+            return tokens[:count]
+    return tokens

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Array, Blanks, Segment
 from mulgil.models import _checkpoints
-from mulgil.models._choosing import choose, tokens
+from mulgil.models._choosing import behind, choose, tokens
 from mulgil.models._fastgpt import FastGpt, supports
 from mulgil.models._language import PART, Asked, parts
 from mulgil.models._network import gpt2
+from mulgil.models._prefix import Prefix
 from mulgil.models._writing import WritingNetwork
 
 _SCORES = 1 << 27
@@ -47,6 +48,7 @@ class DecoderNetwork(WritingNetwork):
 
     def __init__(self, module: Any, precision: str, device: str) -> None:
         super().__init__(module, module.base_model, precision, device)
+        self._kept: tuple[list[int], int, Prefix] | None = None
         known = type(module).__name__ == "GPT2LMHeadModel" and type(module.lm_head) is nn.Linear
         if known and supports(self.body):
             self._fast = FastGpt(self.body)
@@ -129,10 +131,47 @@ class DecoderNetwork(WritingNetwork):
     def choose(
         self, prefix: Segment, queries: Sequence[Segment], choices: Sequence[Segment]
     ) -> Array:
+        before, asked = tokens(prefix), [*map(tokens, queries)]
         with self._answering():
-            return choose(
-                self.module, tokens(prefix), [*map(tokens, queries)], [*map(tokens, choices)]
-            )
+            return choose(self.module, self._begun(before), asked, [*map(tokens, choices)])
+
+    def follow(
+        self,
+        prefix: Sequence[int],
+        prompts: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+    ) -> tuple[Array, Array]:
+        """Return (-ln p float64, whether it is the likeliest) of targets' tokens, row after row.
+
+        Args:
+            prefix: token ids that stand before all prompts, read once for all of them.
+            prompts: token ids; one of prefix and prompt holds a token.
+            targets: token ids that stand behind each prompt.
+
+        Raises:
+            ModelError: the model keeps a state instead of keys and values.
+        """
+        with self._answering():
+            return behind(self.module, self._begun([*prefix]), prompts, targets)
+
+    def _begun(self, prefix: list[int]) -> Prefix:
+        """Return what prompts begin with, read: the last one is kept until a weight moves."""
+        if self._optimizer is not None:  # it learns, and nothing is worth keeping
+            self._kept = None
+            return Prefix(self.module, prefix)
+        moved = sum(weight._version for weight in self.module.parameters())
+        if self._kept is None or self._kept[:2] != (prefix, moved):
+            self._kept = None  # two would not fit together where the model is large
+            self._kept = (prefix, moved, Prefix(self.module, prefix))
+        return self._kept[2]
+
+    def _measured_behind(
+        self, prefix: Prefix, prompts: list[list[int]], fresh: list[list[int]]
+    ) -> list[list[float]]:
+        rows = [row[len(prefix.last) :] for row in prompts]
+        nats, _ = behind(self.module, prefix, rows, fresh)
+        ends = np.cumsum([len(new) for new in fresh])
+        return [(-part).tolist() for part in np.split(nats, ends[:-1])]
 
     def longest(self) -> int | None:
         """Return the longest text that the config allows, in tokens; None knows no limit."""

@@ -9,7 +9,7 @@ look at what its encoder reads. No body is packed here: padding is computed, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Array, Blanks, Given
-from mulgil.models import _checkpoints, _sides
+from mulgil.flow import UNASKED, Array, Blanks, Given, Segment
+from mulgil.models import _checkpoints, _seq2seq_choosing, _sides, _together
+from mulgil.models._choosing import tokens
 from mulgil.models._language import PART, Asked
 from mulgil.models._writing import WritingNetwork
 
@@ -35,9 +36,14 @@ class Seq2SeqNetwork(WritingNetwork):
         precision: "fp32" or "bf16"; training keeps fp32 masters either way.
         device: "cpu" or "cuda".
 
+    Attributes:
+        closing: what the tokenizer puts behind a text, which stands behind a question too.
+
     Raises:
         ModelError: the module cannot run on tokens alone, reads ahead, or ignores its encoder.
     """
+
+    closing: Sequence[int] = ()
 
     def __init__(self, module: Any, precision: str, device: str) -> None:
         encoder = module.get_encoder()
@@ -136,6 +142,14 @@ class Seq2SeqNetwork(WritingNetwork):
                 return False  # its vocabulary sees something of another shape
         return found.shape == scores.shape and torch.allclose(found, scores, atol=1e-4, rtol=1e-4)
 
+    def choose(
+        self, prefix: Segment, queries: Sequence[Segment], choices: Sequence[Segment]
+    ) -> Array:
+        before = tokens(prefix)
+        read = [[*before, *tokens(query), *self.closing] for query in queries]
+        with self._answering():
+            return _seq2seq_choosing.choose(self.module, self.begins, read, [*map(tokens, choices)])
+
     # ------------------------------------------------------------ new text
 
     def _room(self, prompts: list[list[int]], most: int) -> tuple[list[list[int]], int]:
@@ -147,10 +161,10 @@ class Seq2SeqNetwork(WritingNetwork):
 
     def _measured(self, prompts: list[list[int]], fresh: list[list[int]]) -> list[list[float]]:
         """Return ln p of each new token."""
-        ids, lengths = _padded(fresh)
+        ids, lengths = _together.padded(fresh)
         places = np.arange(ids.shape[1]) < lengths[:, None]
         targets = np.where(places, ids, UNASKED)
-        given = Given(*_padded(prompts))
+        given = Given(*_together.padded(prompts))
         nats, _ = self.nats(Blanks(ids, lengths, targets, np.zeros(len(ids)), given))
         return [(-part).tolist() for part in np.split(nats, np.cumsum(lengths)[:-1])]
 
@@ -182,15 +196,6 @@ def _both(given: Tensor, read: Tensor) -> dict[str, Tensor]:
         "decoder_input_ids": read,
         "decoder_attention_mask": torch.ones_like(read),
     }
-
-
-def _padded(rows: list[list[int]]) -> tuple[Array, Array]:
-    """Return rows as ids [B, L], padded at the end, and their lengths [B]."""
-    lengths = np.array([len(row) for row in rows])
-    ids = np.zeros((len(rows), lengths.max()), np.int64)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-    return ids, lengths
 
 
 def _parts(inputs: Blanks, tokens: int) -> Iterator[Blanks]:

@@ -7,6 +7,7 @@ before the end, so that all is heard then.
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 from abc import abstractmethod
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from mulgil.errors import ModelError
 from mulgil.flow import Sampling
-from mulgil.models._continuing import Pieces, drawn
+from mulgil.models._continuing import Over, Pieces, drawn
 from mulgil.models._language import VocabularyNetwork
+from mulgil.models._prefix import Prefix
 
 
 class WritingNetwork(VocabularyNetwork):
@@ -34,24 +36,51 @@ class WritingNetwork(VocabularyNetwork):
     def _measured(self, prompts: list[list[int]], fresh: list[list[int]]) -> list[list[float]]:
         """Return ln p of each new token."""
 
+    def _begun(self, prefix: list[int]) -> Prefix | None:
+        """Return what prompts begin with, read; None where it is read with each of them."""
+        return None
+
+    def _measured_behind(
+        self, prefix: Prefix, prompts: list[list[int]], fresh: list[list[int]]
+    ) -> list[list[float]]:
+        """Return ln p of each new token of prompts that begin with a prefix's last token."""
+        raise NotImplementedError(type(self).__name__)
+
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, stops: Sequence[int]
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        stops: Sequence[int],
+        prefix: Sequence[int] = (),
+        over: Over | None = None,
     ) -> list[tuple[list[int], list[float]]]:
         """Continue each prompt; one that is too long for the model is cut.
 
         A drawn text depends on the seed and on all the prompts of the call; the likeliest text
         (temperature 0, with or without beams) depends on its own prompt alone.
 
+        Args:
+            prompts: token ids.
+            sampling: how to draw.
+            stops: ids that end a text; the one that ended it is the last token.
+            prefix: token ids that stand before all prompts, read once where the model can.
+            over: says of new tokens that the text is over with the last of them.
+
         Raises:
             ModelError: a prompt is empty, or the architecture cannot generate.
         """
-        return self._written(prompts, sampling, stops, None)
+        return self._written(prompts, sampling, stops, None, prefix, over)
 
     def stream(
-        self, prompt: Sequence[int], sampling: Sampling, stops: Sequence[int]
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        stops: Sequence[int],
+        prefix: Sequence[int] = (),
+        over: Over | None = None,
     ) -> Iterator[int]:
         def write(heard: Pieces | None) -> list[int]:
-            return self._written([prompt], sampling, stops, heard)[0][0]
+            return self._written([prompt], sampling, stops, heard, prefix, over)[0][0]
 
         if sampling.beams > 1 and not sampling.temperature:
             return iter(write(None))
@@ -63,15 +92,24 @@ class WritingNetwork(VocabularyNetwork):
         sampling: Sampling,
         stops: Sequence[int],
         heard: Pieces | None,
+        prefix: Sequence[int],
+        over: Over | None,
     ) -> list[tuple[list[int], list[float]]]:
-        if not all(len(prompt) for prompt in prompts):
+        whole = [[*prefix, *prompt] for prompt in prompts]
+        if not all(whole):
             raise ModelError("a prompt has no tokens; give it the token that begins a text")
-        kept, room = self._room([list(prompt) for prompt in prompts], sampling.max_new)
+        kept, room = self._room(whole, sampling.max_new)
         if room < 1:
             return [([], []) for _ in prompts]
         with self._answering():
+            # What is cut shares nothing any more.
+            begun = self._begun([*prefix]) if len(prefix) > 1 and kept == whole else None
+            measure = self._measured
+            if begun is not None:
+                kept = [row[len(begun.head) :] for row in whole]
+                measure = functools.partial(self._measured_behind, begun)
             return drawn(
-                self.module, kept, sampling, room, stops, self._measured, self.begins, heard
+                self.module, kept, sampling, room, stops, measure, self.begins, heard, begun, over
             )
 
 

@@ -35,7 +35,9 @@ class Encoder(Family):
 
     Settings: ClassVar[type[settings.Settings]] = EncoderSettings
     kind: ClassVar[Kind] = "encoder"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair", "rate", "tokens", "fill"})
+    skills: ClassVar[frozenset[Skill]] = frozenset(
+        {"pool", "pair", "rate", "tokens", "fill", "choose"}
+    )
     tokenizer: ClassVar[str] = "subword"
 
     def source(self) -> Path | None:
@@ -61,11 +63,14 @@ class Encoder(Family):
         return positions - (int(config.get("pad_token_id") or 0) + 1 if shifted else 0)
 
     def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
-        from mulgil.models import _language, _network, _spans
+        from mulgil.models import _language, _masked_choosing, _network, _spans
 
         folder, known = self.source(), self.settings.weights == "pretrained"
         if folder is not None:
             _checkpoints.fits(folder, tokenizer.size)
+        if head.skill == "choose":
+            longest = self.longest()
+            return _masked_choosing.opened(folder, tokenizer, longest, precision, device)
         if head.skill == "fill":
             if folder is None:
                 return _language.fresh(self.settings, tokenizer, precision, device)

@@ -85,7 +85,7 @@ class Endpoint(Model):
 
     Settings: ClassVar[type[settings.Settings]] = EndpointSettings
     kind: ClassVar[Kind] = "endpoint"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"choose", "write"})
+    skills: ClassVar[frozenset[Skill]] = frozenset({"choose"})
     tokenizer: ClassVar[str] = "text"
 
     def source(self) -> None:

@@ -51,7 +51,7 @@ class Seq2Seq(Family):
 
     Settings: ClassVar[type[settings.Settings]] = Seq2SeqSettings
     kind: ClassVar[Kind] = "seq2seq"
-    skills: ClassVar[frozenset[Skill]] = frozenset({"write"})
+    skills: ClassVar[frozenset[Skill]] = frozenset({"write", "choose"})
     tokenizer: ClassVar[str] = "subword"
 
     def source(self) -> Path | None:
@@ -94,7 +94,10 @@ class Seq2Seq(Family):
         known = self.settings.weights == "pretrained"
         if self.settings.encoder is not None:
             return _seq2seq.warm(folder, tokenizer, precision, device, known)
-        return _seq2seq.pretrained(folder, precision, device, known)
+        network = _seq2seq.pretrained(folder, precision, device, known)
+        if head.skill == "choose":
+            network.closing = tokenizer.around(1).slots[1]
+        return network
 
     @classmethod
     def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:

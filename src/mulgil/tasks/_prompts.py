@@ -17,13 +17,18 @@ from mulgil import settings
 _PLACE = re.compile(r"\{([^{}]*)\}")
 
 
-class PromptSettings(settings.Settings):
-    """Settings of in-context methods; the others never look at them."""
+class ShownSettings(settings.Settings):
+    """Settings of in-context methods for whatever task; the others never look at them."""
 
     instruction: str = ""
     """In context: what every prompt begins with, before any example."""
     separator: str = "\n\n"
     """In context: what stands behind the instruction and behind every example."""
+
+
+class PromptSettings(ShownSettings):
+    """Settings of in-context methods where a row gets a label."""
+
     words: dict[str, str] = pydantic.Field({})
     """In context: what a label is called, by its name; its own name by default."""
 

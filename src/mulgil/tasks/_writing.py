@@ -20,14 +20,18 @@ from mulgil.examples import Example, WritingExample
 from mulgil.flow import Head, Sampling, Schema, Skill
 from mulgil.judged import Attempts, Composed, Judged
 from mulgil.objectives import WritingTask
+from mulgil.tasks._prompts import ShownSettings
 
 PLACE = "{text}"
 """Where the text stands in a prompt."""
 
 
-class WritingSettings(settings.Settings):
-    """Settings of every task that writes; all but the prompt may be changed by `mulgil predict`."""
+class WritingSettings(ShownSettings):
+    """Settings of every task that writes; `mulgil predict` may change those of how to write."""
 
+    separator: str = "\n\n"
+    """In context: what stands behind the instruction and behind every example; a text that is
+    written ends where it begins, or, if it begins with a line break, at the first one."""
     prompt: str = "{text}\n"
     """What the model reads; {text} stands for the row's text, and stands once."""
     max_new: int = pydantic.Field(64, ge=2, le=4096)
@@ -59,13 +63,17 @@ class WritingSettings(settings.Settings):
         return self
 
 
+READ = frozenset({*ShownSettings.model_fields, "prompt"})
+"""Settings of what is read; the others say how texts are written."""
+
+
 class _WritingTask(WritingTask):
     """Reads a source, writes a target."""
 
     Settings: ClassVar[type[settings.Settings]] = WritingSettings
     shape: ClassVar[str] = "writing"
     needs: ClassVar[frozenset[Skill]] = frozenset({"write"})
-    answering: ClassVar[frozenset[str]] = frozenset(WritingSettings.model_fields) - {"prompt"}
+    answering: ClassVar[frozenset[str]] = frozenset(WritingSettings.model_fields) - READ
 
     @property
     def looked(self) -> tuple[str, ...]:
@@ -78,7 +86,7 @@ class _WritingTask(WritingTask):
 
     @property
     def sampling(self) -> Sampling:
-        return Sampling(**self.settings.model_dump(exclude={"prompt"}))
+        return Sampling(**self.settings.model_dump(exclude=set(READ)))
 
     def schema(self, train: Sequence[Example]) -> Schema:
         return Schema(self.shape, ())
@@ -91,6 +99,11 @@ class _WritingTask(WritingTask):
 
     def text(self, row: Example) -> str:
         return _row(row).source
+
+    def question(self, row: Example) -> tuple[str, str]:
+        """Return a row's question in a prompt: its text in its place, and what stands behind it."""
+        before, after = self.prompt
+        return before + self.text(row), after
 
     def head(self, schema: Schema) -> Head:
         return Head("write", 0)

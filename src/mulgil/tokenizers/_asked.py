@@ -6,12 +6,42 @@ costs a list a row, which only matters where a model reads many millions of rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from mulgil.flow import Array, Segment
+
+
+class Question(list[int]):
+    """A question's tokens, which also know the two texts that they are to a model of pairs.
+
+    Put together with an example it is a list as any other, since it is no pair any more.
+
+    Args:
+        ids: of the whole question.
+        kept: how many of them are the user's text in its place.
+        line: ids of what stands between that and the last line break, and ids of the line behind
+            it, by itself; None where nothing behind the text breaks the line.
+    """
+
+    __slots__ = ("_kept", "_line")
+
+    def __init__(
+        self, ids: Iterable[int], kept: int, line: tuple[list[int], list[int]] | None
+    ) -> None:
+        super().__init__(ids)
+        self._kept = kept
+        self._line = line
+
+    @property
+    def pair(self) -> tuple[list[int], list[int]] | None:
+        """Return ids of what stands before the last line, and of that line; None without one."""
+        if self._line is None:
+            return None
+        between, last = self._line
+        return [*self[: self._kept], *between], last
 
 
 class AskedRows:

@@ -24,7 +24,7 @@ from mulgil.contracts import Encoded
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Frame, Text
 from mulgil.tokenizers import _folders, _learning, _marks
-from mulgil.tokenizers._asked import AskedRows
+from mulgil.tokenizers._asked import AskedRows, Question
 from mulgil.tokenizers._located import Pieces, located
 from mulgil.tokenizers._pairs import Template, paired, template
 from mulgil.tokenizers._plain import ROLES, PlainText
@@ -195,23 +195,44 @@ class Subword(PlainText):
         )  # fmt: skip
 
     def segment(self, text: str) -> list[int]:
-        return self.ids(hangul.normalise(text))
+        clean = hangul.normalise(text)
+        whole, rest = self.ids(clean), self.ids(clean[1:]) if clean.startswith(" ") else []
+        if not rest or whole[1:] != rest:
+            return whole
+        # Some mark the beginning of a text as they mark a space: there is one mark too many then.
+        mark, first = (str(self.backend.id_to_token(number)) for number in (whole[0], rest[0]))
+        return rest if first.startswith(mark) else whole
 
     def opening(self) -> list[int]:
         """Return what this tokenizer itself puts before a text."""
-        return [*template(self.backend, 1).slots[0]]
+        return [*self.around(1).slots[0]]
+
+    def around(self, texts: int) -> Template:
+        """Return the special tokens that this tokenizer puts around one text, or around two.
+
+        Raises:
+            ModelError: it puts no token between two texts.
+        """
+        with self._unlimited():
+            return template(self.backend, texts)
 
     def asked(self, texts: Sequence[tuple[str, str]]) -> Encoded:
         whole = [hangul.normalise(text) for pair in texts for text in pair]
         with self._unlimited():
             ids = self._whole(whole)
+        lines = {behind: self._last_line(behind) for behind in {*whole[1::2]}}
         rows, cut, lost = [], 0, 0
-        for text, behind in zip(ids[::2], ids[1::2], strict=True):
-            room = max(self.max_length - len(behind), 1)
-            rows.append([*text[:room], *behind])
-            cut += len(text) > room
+        for text, behind, said in zip(ids[::2], ids[1::2], whole[1::2], strict=True):
+            kept = text[: max(self.max_length - len(behind), 1)]
+            rows.append(Question([*kept, *behind], len(kept), lines[said]))
+            cut += len(text) > len(kept)
             lost += rows[-1].count(self.unknown) if self.unknown is not None else 0
         return AskedRows(rows, cut, lost / max(sum(map(len, rows)), 1))
+
+    def _last_line(self, behind: str) -> tuple[list[int], list[int]] | None:
+        """Return ids of what stands before the last line break, and of what behind it."""
+        between, found, last = behind.rpartition("\n")
+        return (self.segment(between), self.segment(last)) if found else None
 
     def revive(self, arrays: dict[str, Array]) -> Encoded:
         truncated, unknown = arrays["counts"]
