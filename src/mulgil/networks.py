@@ -43,7 +43,10 @@ class Network(ABC):
 
     @abstractmethod
     def features(self, inputs: Any) -> Any:
-        """Return one feature vector a row: float32 [B, width], dense or a scipy CSR matrix."""
+        """Return one feature vector a row: float32 [B, width], dense or a scipy CSR matrix.
+
+        Where characters are scored, one a unit: float32 [U, width].
+        """
 
     def first_features(self, inputs: Sequence[Any]) -> list[Any]:
         """Return the features of all training inputs; learns first what they depend on."""
@@ -51,7 +54,22 @@ class Network(ABC):
 
     @abstractmethod
     def set_head(self, weight: Array, bias: Array) -> None:
-        """Put a solved linear head on the features: weight [outputs, width], bias [outputs]."""
+        """Put a solved linear head on the features: weight [outputs, width], bias [outputs].
+
+        Where characters are scored, a head for each place in a token, one below the other: weight
+        [places * outputs, width], bias [places * outputs].
+        """
+
+    def telling(self, count: int) -> list[dict[str, float]] | None:
+        """Return what raises each score most, `{what: by how much}`, the heaviest first.
+
+        Args:
+            count: entries of each score at most.
+
+        Returns:
+            One dictionary a score; None of a network whose weights tell nothing by themselves.
+        """
+        return None
 
     @abstractmethod
     def scores(self, inputs: Any) -> Array:

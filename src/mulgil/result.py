@@ -20,6 +20,9 @@ from mulgil.objectives import LanguageTask, Task
 from mulgil.rundir import FORMAT, RunDir
 from mulgil.storage import atomic_file
 
+TOLD = 12
+"""What weighs most: entries of each label that a result keeps."""
+
 
 def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric: str) -> None:
     """Score the test rows and write predictions and result.
@@ -58,6 +61,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "multi_label": made.schema.multi_label,
         **score(made.task, made.schema, loader.gold, measured, recipe.trainer.seed),
         **asked,
+        **_telling(network, made.schema),
         "valid": None if outcome.best is None else {metric: outcome.best},
         "rows": {**rows, "rejected": len(made.splits.rejected)},
         "overlap": _overlap(made),
@@ -74,6 +78,12 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.write_json("result.json", result)
+
+
+def _telling(network: Any, schema: Schema) -> dict[str, Any]:
+    """Return what raises the score of each label most; {} where weights tell nothing."""
+    told = network.telling(TOLD)
+    return {} if told is None else {"telling": dict(zip(schema.labels, told, strict=True))}
 
 
 def _asked(network: Any, made: Any, measured: Any) -> dict[str, Any]:

@@ -11,9 +11,14 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from mulgil.errors import DataError
+from mulgil.errors import DataError, ModelError
 from mulgil.flow import Array, Batch
-from mulgil.methods.linear_probe import LinearProbe, LinearProbeSettings, ProbeLearner
+from mulgil.methods.linear_probe import (
+    LinearProbe,
+    LinearProbeSettings,
+    ProbeLearner,
+    Problem,
+)
 from mulgil.networks import Network
 from mulgil.objectives import Lesson
 
@@ -67,7 +72,7 @@ def solved(
     outputs: int, train: Any, valid: Any, weights: Array | None = None, **settings: Any
 ) -> tuple[Features, dict[str, float]]:
     network = Features(outputs)
-    learner = ProbeLearner(network, LinearProbeSettings(**settings), weights)
+    learner = ProbeLearner(network, LinearProbeSettings(**settings), Problem(outputs, weights))
     figures = learner.solve(batches(*train), batches(*valid) if valid else [])
     assert learner.trainable == network.weight.size + outputs
     return network, figures
@@ -185,6 +190,14 @@ def test_rows_without_labels_are_refused() -> None:
     features, _ = blobs(9, 2, 1)
     with pytest.raises(DataError, match="needs rows with labels"):
         solved(2, (features, None), None)
+
+
+def test_features_that_are_no_numbers_are_refused_in_one_line() -> None:
+    """A checkpoint that overflows is no traceback of the solver."""
+    features, gold = blobs(9, 2, 1)
+    features[4, 2] = np.nan
+    with pytest.raises(ModelError, match=r"no numbers; take trainer\.precision=fp32"):
+        solved(2, (features, gold), None)
 
 
 def test_the_answer_does_not_depend_on_the_batches() -> None:

@@ -1,19 +1,20 @@
-"""Linear probe: the model stays as it is, a logistic regression is solved on its features.
+"""Linear probe: the model stays as it is, a linear head is solved on its features.
 
-Chosen: scikit-learn's solvers, one convex problem solved to the end, so no learning rate and no
-epochs: L-BFGS on dense features, which get mean 0 and deviation 1 first; on counts liblinear's dual
-coordinate descent, each class against the others when there are more than two (on 135,000 reviews
-5 s where L-BFGS takes 21 s, accuracy the same to 0.0002). The validation rows pick the strength of
-the penalty out of `strengths`, and then a temperature, so that probabilities are honest. Class
-weights multiply a row's loss. Multi-label solves a yes-or-no problem for each label. It costs all
-features in memory: 150,000 rows of 384 numbers are 230 MB.
+Chosen: one convex problem, solved to the end, so no learning rate and no epochs: logistic
+regression for labels, ridge regression for ratings (`_solving`). Dense features get mean 0 and
+deviation 1 first. The validation rows pick the strength of the penalty out of `strengths`, and for
+labels a temperature, so that probabilities are honest. Class weights multiply a row's loss.
+Multi-label solves a yes-or-no problem for each label. Where characters are scored, each place in a
+token is a problem of its own, over the characters that stand there; of an answer in a text the two
+edges are yes-or-no problems. It costs all features in memory: 150,000 rows of 384 numbers are 230
+MB; of characters at most `units` are learnt (`_drawing`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -21,38 +22,76 @@ import pydantic
 
 from mulgil import settings
 from mulgil.contracts import Method
-from mulgil.errors import DataError
 from mulgil.flow import Array, Batch, Kind, Skill
+from mulgil.methods import _solving
+from mulgil.methods._drawing import Drawn, drawn
 from mulgil.networks import Learner, Network, Solved
-from mulgil.objectives import Lesson
+from mulgil.objectives import LabelTask, Lesson
 
 COUNTS = [10.0, 3.0, 1.0]
-"""Strengths for sparse counts; the last one is taken when there are no validation rows."""
+"""Strengths for labels on sparse counts; the last one is taken without validation rows."""
 
 DENSE = [1.0, 0.001, 0.01, 0.1]
-"""Strengths for dense features of deviation 1; the last one without validation rows."""
+"""Strengths for labels on dense features of deviation 1; the last one without validation rows."""
+
+RATED_COUNTS = [1.0, 0.03, 0.1, 0.3]
+"""Strengths for ratings on sparse counts; the last one without validation rows."""
+
+RATED_DENSE = [10.0, 1.0, 0.1, 0.0001, 0.001, 0.01]
+"""Strengths for ratings on dense features of deviation 1; the last one without validation rows."""
 
 
 class LinearProbeSettings(settings.Settings):
     """Settings of the linear probe."""
 
     strengths: list[Annotated[float, pydantic.Field(gt=0, le=1e9)]] = pydantic.Field([])
-    """Inverse penalties (scikit-learn's C) to choose from on the validation rows; by default
-    1, 3, 10 for counts and 0.001, 0.01, 0.1, 1 for dense features."""
+    """Inverse penalties to choose from on the validation rows (scikit-learn's C, for ratings 1 /
+    alpha); by default for labels 1, 3, 10 on counts and 0.001, 0.01, 0.1, 1 on dense features, for
+    ratings 0.03, 0.1, 0.3, 1 on counts and 0.0001 to 10 on dense features."""
     max_iterations: int = pydantic.Field(200, ge=1, le=1_000_000)
     """Most iterations of the solver for each strength."""
+    units: int = pydantic.Field(100_000, ge=100, le=1 << 31)
+    """Most characters that are learnt, and validated, where characters are scored."""
 
 
 class LinearProbe(Method):
-    """Solved logistic regression on frozen features."""
+    """Solved logistic or ridge regression on frozen features."""
 
     Settings: ClassVar[type[settings.Settings]] = LinearProbeSettings
     works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "features"})
-    serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair"})
+    serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair", "rate", "tokens"})
     pooling: ClassVar[Literal["own", "mean"]] = "mean"
 
     def learner(self, network: Network, lesson: Lesson) -> Learner:
-        return ProbeLearner(network, self.settings, lesson.weights)
+        task, schema, scale = lesson.task, lesson.schema, None
+        if schema is None:
+            return ProbeLearner(network, self.settings, Problem(network.outputs, lesson.weights))
+        if isinstance(task, LabelTask) and "rate" in task.needs:
+            # The ratings that the task reads in the scores 0 and 1; between them it is a line.
+            ends = task.probabilities(np.array([[0.0], [1.0]]), schema)
+            scale = float(ends[0, 0]), float(ends[1, 0])
+        head, seed = task.head(schema), int(lesson.trainer.seed)
+        problem = Problem(head.outputs, lesson.weights, scale, head.places, seed)
+        return ProbeLearner(network, self.settings, problem)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """What is solved.
+
+    Attributes:
+        outputs: scores of a row, or of a character.
+        weights: float32 [outputs] of the labels, or None.
+        scale: of ratings, those that the scores 0 and 1 stand for; None solves labels.
+        places: characters of a token that have heads of their own.
+        seed: of the draw of characters.
+    """
+
+    outputs: int
+    weights: Array | None = None
+    scale: tuple[float, float] | None = None
+    places: int = 1
+    seed: int = 0
 
 
 class ProbeLearner(Solved):
@@ -61,15 +100,13 @@ class ProbeLearner(Solved):
     Args:
         network: gives the features and takes the head.
         chosen: the method's settings.
-        weights: float32 [labels], or None.
+        problem: says what is solved.
     """
 
-    def __init__(
-        self, network: Network, chosen: LinearProbeSettings, weights: Array | None
-    ) -> None:
+    def __init__(self, network: Network, chosen: LinearProbeSettings, problem: Problem) -> None:
         self.network = network
         self.chosen = chosen
-        self.weights = weights
+        self.problem = problem
         self._trainable = 0
 
     @property
@@ -78,24 +115,27 @@ class ProbeLearner(Solved):
 
     def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
         started = time.monotonic()
-        features, targets = self._features(train, self.network.first_features)
-        checks, golds = self._features(valid, lambda inputs: map(self.network.features, inputs))
+        rows, checks = self._drawn(train, learnt=True), self._drawn(valid, learnt=False)
         seconds = time.monotonic() - started
-        features, checks, undo = _standardise(features, checks)
-        default = DENSE if isinstance(features, np.ndarray) else COUNTS
-        strengths = self.chosen.strengths or default
-        if not len(golds):
-            strengths = strengths[-1:]
+        features, other, undo = _solving.standardise(rows.features, checks.features)
+        rows = dataclasses.replace(rows, features=features)
+        checks = dataclasses.replace(checks, features=other)
+        rated, checked = self.problem.scale is not None, bool(len(checks.targets))
+        loss_of = _solving.squared_loss if rated else _solving.log_loss
         tried = []
-        for strength in strengths:
-            weight, bias = self._regress(features, targets, strength)
-            loss = _loss(checks @ weight.T + bias, golds) if len(golds) else 0.0
-            tried.append((loss, strength, weight, bias))
-        loss, strength, weight, bias = min(tried, key=lambda one: one[0])
-        heat = _temperature(checks @ weight.T + bias, golds) if len(golds) else 1.0
+        for strength in self._strengths(features)[0 if checked else -1 :]:
+            head = self._solved(rows, strength)
+            loss = loss_of(_scores(checks, head), checks.targets) if checked else 0.0
+            tried.append((loss, strength, head))
+        loss, strength, (weight, bias) = min(tried, key=lambda one: one[0])
+        heat = 1.0
+        if checked and not rated:
+            heat = _solving.temperature(_scores(checks, (weight, bias)), checks.targets)
+        weight, bias = weight.reshape(-1, weight.shape[-1]), bias.reshape(-1)
         self.network.set_head(*undo(weight / heat, bias / heat))
         self._trainable = int(weight.size + bias.size)
         return {
+            "rows": float(len(rows.targets)),
             "features": float(features.shape[1]),
             "strength": strength,
             "temperature": heat,
@@ -104,122 +144,61 @@ class ProbeLearner(Solved):
             "seconds": round(time.monotonic() - started, 3),
         }
 
-    def _regress(self, features: Any, targets: Array, strength: float) -> tuple[Array, Array]:
-        """Return weight [outputs, width] and bias [outputs] of the regression."""
-        outputs, weights = self.network.outputs, self.weights
-        if targets.ndim == 2:
-            solved = []
-            for i in range(outputs):
-                if 0 < targets[:, i].sum() < len(targets):
-                    both = None if weights is None else {1: float(weights[i]), 0: 1.0}
-                    gold = (targets[:, i] > 0.5).astype(np.int64)
-                    solved.append(self._fit(features, gold, strength, both))
-                else:
-                    solved.append(_constant(features.shape[1], bool(targets[:, i].any())))
-            return np.concatenate([w for w, _ in solved]), np.concatenate([b for _, b in solved])
-        present = np.unique(targets)
-        if len(present) > 2 and not isinstance(features, np.ndarray):
-            return self._one_by_one(features, targets, strength)
-        whole = np.zeros((outputs, features.shape[1])), np.full(outputs, -20.0)
-        if len(present) == 1:  # nothing to solve: the one label that all rows have
-            whole[1][present] = 0.0
-            return whole
-        balance = None if weights is None else {int(i): float(weights[i]) for i in present}
-        weight, bias = self._fit(features, targets, strength, balance)
-        if len(present) == 2:  # one score for two labels: half of it for, half of it against
-            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        whole[0][present], whole[1][present] = weight, bias
-        return whole
+    def _strengths(self, features: Any) -> list[float]:
+        dense, rated = isinstance(features, np.ndarray), self.problem.scale is not None
+        default = (RATED_DENSE if dense else RATED_COUNTS) if rated else DENSE if dense else COUNTS
+        return self.chosen.strengths or default
 
-    def _one_by_one(self, features: Any, targets: Array, strength: float) -> tuple[Array, Array]:
-        """Solve each class against the others: counts are wide, and the softmax solver slow."""
-        whole = (
-            np.zeros((self.network.outputs, features.shape[1])),
-            np.full(self.network.outputs, -20.0),
+    def _drawn(self, batches: Iterable[Batch], learnt: bool) -> Drawn:
+        """Return features and gold answers; ratings as the scores that they are read from."""
+        network, problem = self.network, self.problem
+        found = drawn(
+            batches,
+            # What the features of a row depend on is learnt of whole training rows, at once.
+            network.first_features if learnt else lambda inputs: map(network.features, inputs),
+            problem.outputs,
+            problem.places,
+            self.chosen.units,
+            [problem.seed, int(learnt)],
+            fair=not learnt,
         )
-        for i in np.unique(targets):
-            balance = None if self.weights is None else {1: float(self.weights[i]), 0: 1.0}
-            weight, bias = self._fit(features, (targets == i).astype(np.int64), strength, balance)
-            whole[0][i], whole[1][i] = weight[0], bias[0]
-        return whole
+        if problem.scale is None:
+            return found
+        low, high = problem.scale
+        return dataclasses.replace(found, targets=(found.targets - low) / (high - low))
 
-    def _fit(
-        self, features: Any, gold: Array, strength: float, balance: Any
-    ) -> tuple[Array, Array]:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
+    def _solved(self, rows: Drawn, strength: float) -> _solving.Solution:
+        """Return weight [places, outputs, width] and bias [places, outputs]."""
+        weights, biases = [], []
+        width, outputs = rows.features.shape[1], self.problem.outputs
+        weight, bias = np.zeros((outputs, width)), np.zeros(outputs)
+        for place in range(self.problem.places):
+            mine = slice(None) if rows.places is None else rows.places == place
+            targets = rows.targets[mine]
+            if len(targets):
+                weight, bias = self._regress(rows.features[mine], targets, strength)
+                bias = bias + rows.correction
+            # Else no training row has so long a token: its end is read as what stands before it.
+            weights.append(weight)
+            biases.append(bias)
+        return np.stack(weights), np.stack(biases)
 
-        counts = not isinstance(features, np.ndarray) and len(np.unique(gold)) == 2
-        model = LogisticRegression(
-            C=strength,
-            max_iter=self.chosen.max_iterations,
-            class_weight=balance,
-            solver="liblinear" if counts else "lbfgs",
-            dual=counts,
-            random_state=0,
+    def _regress(self, features: Any, targets: Array, strength: float) -> _solving.Solution:
+        problem, most = self.problem, self.chosen.max_iterations
+        if problem.scale is not None:
+            return _solving.ridge(features, targets, strength, most)
+        return _solving.logistic(
+            features, targets, strength, problem.outputs, problem.weights, most
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(features, gold)
-        return model.coef_, model.intercept_
-
-    def _features(
-        self, batches: Iterable[Batch], make: Callable[[list[Any]], Iterable[Any]]
-    ) -> tuple[Any, Array]:
-        """Return features [N, width] and targets of all batches."""
-        from scipy import sparse
-
-        rows = list(batches)
-        targets = [batch.targets for batch in rows if batch.targets is not None]
-        if len(targets) < len(rows):
-            raise DataError("method: a linear probe needs rows with labels")
-        found = list(make([batch.inputs for batch in rows]))
-        if not found:
-            return np.zeros((0, 0), np.float32), np.zeros(0, np.int64)
-        if sparse.issparse(found[0]):
-            return sparse.vstack(found, format="csr"), np.concatenate(targets)
-        return np.concatenate(found), np.concatenate(targets)
 
 
-def _standardise(features: Any, checks: Any) -> tuple[Any, Any, Callable[..., Any]]:
-    """Give dense features mean 0 and deviation 1, and a way to turn a head back.
-
-    Counts (sparse) stay as they are: their zeros must stay zeros.
-    """
-    if not isinstance(features, np.ndarray):
-        return features, checks, lambda weight, bias: (weight, bias)
-    mean, deviation = features.mean(0), features.std(0) + 1e-6
-
-    def undo(weight: Array, bias: Array) -> tuple[Array, Array]:
-        weight = weight / deviation
-        return weight, bias - weight @ mean
-
-    checks = (checks - mean) / deviation if len(checks) else checks
-    return (features - mean) / deviation, checks, undo
-
-
-def _temperature(scores: Array, gold: Array) -> float:
-    """Return the number that divides scores so that the validation rows' log loss is least.
-
-    Temperature scaling (Guo et al. 2017): no answer changes, probabilities become honest.
-    """
-    from scipy.optimize import minimize_scalar
-
-    found = minimize_scalar(
-        lambda log: _loss(scores / np.exp(log), gold), bounds=(-4, 4), method="bounded"
-    )
-    return float(np.exp(found.x))
-
-
-def _constant(width: int, yes: bool) -> tuple[Array, Array]:
-    """Answer a label that all rows have, or none: there is nothing to solve."""
-    return np.zeros((1, width)), np.array([10.0 if yes else -10.0])
-
-
-def _loss(scores: Array, gold: Array) -> float:
-    """Return the mean log loss of scores [N, labels]."""
-    if gold.ndim == 2:
-        return float(np.mean(np.logaddexp(0, scores) - gold * scores))
-    top = scores.max(axis=1, keepdims=True)
-    total = np.log(np.exp(scores - top).sum(axis=1)) + top[:, 0]
-    return float(np.mean(total - scores[np.arange(len(gold)), gold]))
+def _scores(rows: Drawn, head: _solving.Solution) -> Array:
+    """Return float64 [N, outputs] of rows, each by the head of its place."""
+    weight, bias = head
+    if rows.places is None:
+        return np.asarray(rows.features @ weight[0].T + bias[0])
+    found = np.zeros((len(rows.targets), bias.shape[1]))
+    for place in range(len(bias)):
+        mine = rows.places == place
+        found[mine] = rows.features[mine] @ weight[place].T + bias[place]
+    return found

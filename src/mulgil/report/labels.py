@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mulgil.report import gather, tables
+from mulgil.report import gather, tables, telling
 from mulgil.report.figures import ANSWERS, RESULT, Figures, Row, worked_out
 from mulgil.report.gather import Confidence, Foremost
 
@@ -78,6 +78,7 @@ def view(fig: Figures, answers: Answers, labels: list[str]) -> dict[str, Any]:
         "commonest": _commonest(fig, labels),
         "by_kind": tables.by_kind(fig, "per-class", labels),
         "confusion": _confusion(fig, labels),
+        "telling": telling.table(fig, labels),
         "confidence": answers.confidence if answers.rows else None,
         "mistakes": [_mistake(fig, *item) for item in answers.worst],
     }
