@@ -139,34 +139,28 @@ def _bounds(field: dict[str, Any]) -> str:
 def combinations_page() -> str:
     """Return the page of what goes together, as `contracts.refusal` says."""
     data, models, tasks, methods = map(plugins, ("datasets", "models", "tasks", "methods"))
-    fit, refused = [], []
-    for task_name, task in tasks.items():
-        for model_name, model in models.items():
-            for method_name, method in methods.items():
-                names = {"task": task_name, "model": model_name, "method": method_name}
-                good, problems = _sorted_out(data, model, task, method, names)
-                row = f"| {task_name} | {model_name} | {method_name} |"
-                if good:
-                    fit.append(f"{row} {', '.join(good)} |")
-                refused += [f"{row} {names} | {problem} |" for problem, names in problems.items()]
     lines = [
         "# What goes together",
         "",
         _MARK,
         "Four rules decide before any work: the data's row shape is the task's, the model has the"
-        " skills that the task needs, the method works on the model's kind and serves the task.",
-        "",
-        "## Combinations that run",
-        "",
-        "| task | model | method | data |",
-        "|---|---|---|---|",
-        *fit,
-        "",
-        "## Combinations that are refused",
-        "",
-        "| task | model | method | data | what `mulgil check` says |",
-        "|---|---|---|---|---|",
-        *(refused or ["| none | | | | |"]),
+        " skills that the task needs, the method works on the model's kind and serves the task."
+        " Where they refuse, `mulgil check` says which rule and why.",
+    ]
+    for name, task in tasks.items():
+        fitting = [each for each, one in data.items() if one.shape in {task.shape, "any"}]
+        found = {n: _runs(data[fitting[0]], model, task, methods) for n, model in models.items()}
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"Data: {', '.join(fitting)}.",
+            "",
+            f"| model | {' | '.join(methods)} |",
+            "|---|" + "---|" * len(methods),
+            *(f"| {each} | {' | '.join(runs)} |" for each, runs in found.items() if any(runs)),
+        ]
+    lines += [
         "",
         "## Why",
         "",
@@ -188,19 +182,11 @@ def combinations_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sorted_out(
-    data: dict[str, Any], model: Any, task: Any, method: Any, names: dict[str, str]
-) -> tuple[list[str], dict[str, str]]:
-    """Return the data sets that run, and `{refusal: data sets}` of the others."""
-    good: list[str] = []
-    problems: dict[str, list[str]] = {}
-    for name, dataset in data.items():
-        problem = contracts.refusal(dataset, model, task, method, {**names, "data": name})
-        if problem:
-            problems.setdefault(problem, []).append(name)
-        else:
-            good.append(name)
-    return good, {problem: ", ".join(found) for problem, found in problems.items()}
+def _runs(data: Any, model: Any, task: Any, methods: dict[str, Any]) -> list[str]:
+    """Return "yes" for each method that these may be combined with, "" for the others."""
+    names = dict.fromkeys(("data", "model", "task", "method"), "")
+    found = (contracts.refusal(data, model, task, method, names) for method in methods.values())
+    return ["" if problem else "yes" for problem in found]
 
 
 # ---------------------------------------------------------------- files

@@ -16,13 +16,17 @@ import numpy as np
 
 from mulgil.examples import Example, Span
 
-Kind = Literal["encoder", "decoder", "seq2seq", "features", "endpoint"]
-"""What a model is: which way its text flows, that it only makes features, or that it is served."""
+Kind = Literal["encoder", "decoder", "seq2seq", "classic", "features", "endpoint"]
+"""What a model is: which way its text flows, a network of the house that is taught as a whole, that
+it only makes features, or that it is served."""
 
-Skill = Literal["pool", "pair", "rate", "tokens", "fill", "score", "write", "choose"]
+Skill = Literal[
+    "pool", "pair", "rate", "tokens", "fill", "score", "both", "relate", "write", "choose"
+]
 """What a model can do: one vector a text, or one of two texts; a number instead of a label; one
-vector a token; the likelihood of a token that is hidden, or of a text; a new text from another;
-which of a few words goes on best, with nothing learnt."""
+vector a token; the likelihood of a token that is hidden, of a text, or of a text from both sides;
+which words stand near which; a new text from another; which of a few words goes on best, with
+nothing learnt."""
 
 Frame = Literal["sentence", "document"]
 """Where the special tokens of a window stand: "sentence" gives each window a beginning and an

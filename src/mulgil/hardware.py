@@ -17,7 +17,7 @@ from typing import Any
 
 from mulgil.errors import SettingError
 
-LIBRARIES = ("mulgil", "torch", "transformers", "tokenizers", "scikit-learn", "numpy")
+LIBRARIES = ("mulgil", "torch", "transformers", "tokenizers", "scikit-learn", "gensim", "numpy")
 
 
 def has_amx() -> bool:

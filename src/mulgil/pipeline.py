@@ -212,7 +212,9 @@ def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Lea
         learner.seed(made.recipe.trainer.seed)
     if folder is not None:
         moved = f"{learner.trainable:,} of {network.parameters_total:,} weights learn"
-        what = moved if isinstance(learner, Stepped) else "a linear head is solved"
+        headed = not isinstance(made.task, LanguageTask)
+        solved = "a linear head is solved" if headed else f"solved at once, {moved}"
+        what = moved if isinstance(learner, Stepped) else solved
         what = "nothing learns; rows are asked" if made.method.prompts else what
         folder.say(
             f"6 method     {made.recipe.method.name}: {what}; {made.precision} on {made.device}"

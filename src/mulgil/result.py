@@ -167,7 +167,7 @@ def write_predictions(
 
 def origin(settings: Any) -> str | None:
     """Return a hub id, or a local folder's name without the way to it."""
-    name = getattr(settings, "pretrained", None)
+    name = getattr(settings, "pretrained", None) or getattr(settings, "vectors", None)
     if name is None or name[:1] != "/":
         return name
     *_, above, last = name.rstrip("/").split("/")

@@ -28,6 +28,10 @@ TINY = [
     *("tokenizer.vocab_size=1500", "tokenizer.max_length=48"),
 ]
 SMALL = {"encoder": TINY, "decoder": TINY, "seq2seq": TINY}
+SMALL["word2vec"] = ["model.dimensions=16", "model.min_count=1", *TINY[4:]]
+SMALL["textcnn"] = ["model.embedding=16", "model.filters=8", *TINY[4:]]
+SMALL["recurrent"] = ["model.embedding=16", "model.hidden=8", *TINY[4:]]
+SMALL["elmo"] = ["model.projection=16", "model.cells=24", *TINY[4:]]
 """Sizes at which a model trains in a second."""
 
 ASKED = {"qa": ["task.no_answer=true"], "generation": ["task.max_new=8"]}
@@ -61,7 +65,11 @@ def source(task: str) -> str:
 SERVED = {"endpoint"}
 """Models that need a server, whose own tests have one."""
 
+UNSHOWN = {("entailment", "one-shot"), ("entailment", "few-shot")}
+"""Models that are asked without examples: what they say to some is tested beside them."""
+
 ALLOWED = [parts for parts in PARTS if why_not(*parts) is None and parts[1] not in SERVED]
+ALLOWED = [parts for parts in ALLOWED if parts[1:] not in UNSHOWN]
 REFUSED = [parts for parts in PARTS if why_not(*parts) is not None]
 SEVERAL = [
     p for p in ALLOWED if p[0] == "classification" and not registry.load("methods", p[2]).prompts
@@ -102,11 +110,20 @@ def bases(tmp_path_factory: pytest.TempPathFactory, passages: Path) -> dict[str,
     home = tmp_path_factory.mktemp("bases")
     learnt = {"encoder": "masked-lm", "decoder": "causal-lm", "seq2seq": "generation"}
     spelt = ["tokenizer.algorithm=bpe", "tokenizer.byte_fallback=true"]  # no label is unknown
-    return {
+    made = {
         model: pipeline.run(chosen(task, model, "full", *spelt, passages=passages), home / model)
         / "model"
         for model, task in learnt.items()
     }
+    made["textcnn"] = pipeline.run(chosen("ner", "textcnn", "full"), home / "textcnn") / "model"
+    inferring = pipeline.run(chosen("nli", "encoder", "full", *spelt), home / "entailment")
+    path = inferring / "model" / "config.json"
+    told = json.loads(path.read_text("utf-8"))
+    told["id2label"] = {
+        n: "entailment" if name == "함의" else name for n, name in told["id2label"].items()
+    }
+    path.write_text(json.dumps(told), "utf-8")
+    return made | {"entailment": inferring / "model"}
 
 
 def standing(parts: tuple[str, str, str], bases: dict[str, Path]) -> list[str]:

@@ -21,6 +21,7 @@ from _tiny import (
     CAUSAL,
     MASKED,
     OFTEN,
+    RECIPE,
     STEPS,
     Tiny,
     essence,
@@ -101,7 +102,15 @@ def learnt(ledger: Path) -> list[list[int]]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-@pytest.mark.parametrize("recipe", [MASKED, CAUSAL], ids=["masked-lm", "causal-lm"])
+BOTH = MASKED.replace("masked-lm", "bidirectional-lm").replace(
+    'name = "encoder"\nhidden = 16\nlayers = 1\nheads = 2\npositions = 24\n',
+    'name = "elmo"\nprojection = 8\ncells = 12\n',
+)
+
+
+@pytest.mark.parametrize(
+    "recipe", [MASKED, CAUSAL, BOTH], ids=["masked-lm", "causal-lm", "bidirectional-lm"]
+)
 def test_a_language_run_that_is_killed_and_stopped(warm: Warm, tmp_path: Path, recipe: str) -> None:
     """RS-01, RS-02, RS-04, RS-05: what is hidden of a batch is the same again, too."""
     undisturbed = Tiny(warm, tmp_path / "undisturbed", recipe)
@@ -128,6 +137,32 @@ def test_a_language_run_that_is_killed_and_stopped(warm: Warm, tmp_path: Path, r
         assert done.code == code, (where, step, done.err)
         assert not (disturbed.run / "result.json").exists()
     assert disturbed.resume().code == 0
+    assert essence(disturbed.run) == essence(undisturbed.run)
+
+
+SIZES = 'name = "encoder"\nhidden = 32\nlayers = 1\nheads = 2\npositions = 32\npooling = "mean"\n'
+CLASSIC = {
+    "textcnn": RECIPE.replace(SIZES, 'name = "textcnn"\nembedding = 16\nfilters = 8\n'),
+    "recurrent": RECIPE.replace(SIZES, 'name = "recurrent"\nembedding = 16\nhidden = 8\n'),
+}
+
+
+@pytest.mark.parametrize("family", CLASSIC)
+def test_a_body_of_the_house_that_is_killed_and_stopped(
+    warm: Warm, tmp_path: Path, family: str
+) -> None:
+    """RS-01, RS-02, RS-05: words that learn by rows and torch's own dropout go on, too."""
+    assert SIZES in RECIPE
+    undisturbed = Tiny(warm, tmp_path / "undisturbed", CLASSIC[family])
+    assert undisturbed.train("trainer.epochs=3").code == 0
+    disturbed = Tiny(warm, tmp_path / "disturbed", CLASSIC[family])
+    kills = [("backward", 9, "SIGKILL", -9), ("updated", 22, "SIGTERM", 143)]
+    for number, (where, step, what, code) in enumerate(kills):
+        again = ["--resume"] if number else []
+        hooks = [["at", where, step, what]]
+        done = disturbed.train(*again, "trainer.epochs=3", hooks=hooks)
+        assert done.code == code, done.err
+    assert disturbed.resume("trainer.epochs=3").code == 0
     assert essence(disturbed.run) == essence(undisturbed.run)
 
 

@@ -19,11 +19,23 @@ SNAPSHOT = {
         *("paws-x-ko", "petition-titles", "petitions", "question-pair", "sae4k", "sample"),
         "xquad-en",
     ],
-    "models": ["decoder", "encoder", "endpoint", "seq2seq", "tfidf"],
+    "models": [
+        *("decoder", "elmo", "encoder", "endpoint", "entailment", "recurrent"),
+        *("seq2seq", "textcnn", "tfidf", "word2vec"),
+    ],
     "tokenizers": ["jamo", "morpheme", "subword", "syllable", "text", "words"],
     "tasks": [
-        *("causal-lm", "classification", "generation", "masked-lm", "ner", "nli", "qa", "sts"),
-        *("summarization", "translation"),
+        *(
+            "bidirectional-lm",
+            "causal-lm",
+            "classification",
+            "generation",
+            "masked-lm",
+            "ner",
+            "nli",
+            "qa",
+        ),
+        *("skip-gram", "sts", "summarization", "translation"),
     ],
     "methods": [
         *("few-shot", "full", "linear-probe", "lora", "one-shot", "prompt-tuning", "zero-shot"),
@@ -41,7 +53,7 @@ SNAPSHOT = {
             "distinct",
         ),
         *("ece", "entity-f1", "exact-match", "korquad-f1", "loss", "macro-f1", "matthews"),
-        *("pearson", "per-class", "per-entity", "perplexity", "rmse", "rouge-l"),
+        *("pair-accuracy", "pearson", "per-class", "per-entity", "perplexity", "rmse", "rouge-l"),
         *("rouge-l-character", "rouge-l-morpheme", "spearman", "squad-f1", "token-accuracy"),
     ],
 }

@@ -45,7 +45,7 @@ def test_labels_of_pairs_are_read_from_the_rows() -> None:
     wanted = ["함의", "중립", "모순"]
     assert nli(labels=wanted).schema(PAIRS).labels == tuple(wanted)
     head = nli().head(nli().schema(PAIRS))
-    assert (head.skill, head.outputs) == ("pool", 3)
+    assert (head.skill, head.outputs) == ("pair", 3)
     assert nli().needs == {"pool", "pair"}
 
 
@@ -159,7 +159,8 @@ def test_settings_that_pairs_do_not_have(wrong: dict[str, Any]) -> None:
 def test_the_schema_of_ratings() -> None:
     task = sts()
     assert task.schema([]) == Schema("rated-pair", ("rating",))
-    assert task.head(task.schema([])).outputs == 1
+    head = task.head(task.schema([]))
+    assert (head.skill, head.outputs) == ("rate", 1)
     assert task.needs == {"pool", "pair", "rate"}
     assert task.metrics[0] == "pearson"
     assert task.class_weights(np.zeros((2, 1)), task.schema([])) is None

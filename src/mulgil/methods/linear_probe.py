@@ -58,7 +58,7 @@ class LinearProbe(Method):
     """Solved logistic or ridge regression on frozen features."""
 
     Settings: ClassVar[type[settings.Settings]] = LinearProbeSettings
-    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "features"})
+    works_on: ClassVar[frozenset[Kind]] = frozenset({"encoder", "classic", "features"})
     serves: ClassVar[frozenset[Skill] | None] = frozenset({"pool", "pair", "rate", "tokens"})
     pooling: ClassVar[Literal["own", "mean"]] = "mean"
 

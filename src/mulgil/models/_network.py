@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Head
 from mulgil.models import _checkpoints
+from mulgil.models._bodies import Body, text_vectors
 from mulgil.models._fastbert import FastBody, Packing, supports
 from mulgil.models._torch import TorchNetwork, masked_mean
 from mulgil.optimizer import MasterAdamW
@@ -26,16 +27,24 @@ _RATES = ("classifier_dropout", "hidden_dropout_prob", "dropout")
 
 
 class MeanPooled(nn.Module):
-    """A body, the mean over its tokens, dropout, and a linear layer."""
+    """A body, the mean over its tokens (or what it pools itself), dropout, and a linear layer.
 
-    def __init__(self, body: nn.Module, outputs: int) -> None:
+    Args:
+        body: makes states of tokens.
+        outputs: scores a row.
+        pair: rows hold two texts, which a `Body` reads each for itself.
+    """
+
+    def __init__(self, body: nn.Module, outputs: int, pair: bool = False) -> None:
         super().__init__()
         config: Any = body.config
         rates = (getattr(config, name, None) for name in _RATES)
         rate = next((rate for rate in rates if rate is not None), 0.1)
         self.body = body
         self.dropout = nn.Dropout(float(rate))
-        self.classifier = nn.Linear(int(config.hidden_size), outputs)
+        self.pair = pair
+        width = (4 if pair else 1) * body.width if isinstance(body, Body) else config.hidden_size
+        self.classifier = nn.Linear(int(width), outputs)
         nn.init.normal_(self.classifier.weight, std=getattr(config, "initializer_range", 0.02))
         nn.init.zeros_(self.classifier.bias)
 
@@ -47,9 +56,16 @@ class EncodingNetwork(TorchNetwork):
         made = super().optimizer(weight_decay)
         if isinstance(self._fast, FastBody):
             self._fast.before_rows = made.touch
+        elif isinstance(self.body, Body):
+            self.body.before_rows = made.touch
         return made
 
     def _layout(self) -> tuple[list[str], list[str]]:
+        if isinstance(self.body, Body):
+            table = self.body.table
+            self.body.sparse = table is not None and table.requires_grad
+            named = self.module.named_parameters() if self.body.sparse else []
+            return [name for name, part in named if part is table], []
         if not isinstance(self._fast, FastBody) or self._adapter is not None:
             return [], []
         self._fast.sparse = True
@@ -58,6 +74,8 @@ class EncodingNetwork(TorchNetwork):
         return [f"{prefix}.embeddings.word_embeddings.weight"], transposed
 
     def _read_by_rows(self) -> nn.Parameter | None:
+        if isinstance(self.body, Body):
+            return self.body.table
         table: nn.Parameter = self.body.get_input_embeddings().weight
         return table if self._fast is not None else None
 
@@ -140,9 +158,21 @@ class EncoderNetwork(EncodingNetwork):
         if not self.mean:
             own: Tensor = self.module(**tensors).logits
             return own
-        pooled = masked_mean(self._states(**tensors), tensors["attention_mask"])
-        scores: Tensor = self.module.classifier(self.module.dropout(pooled))
+        scores: Tensor = self.module.classifier(self.module.dropout(self._pooled(tensors)))
         return scores
+
+    def _pooled(self, tensors: dict[str, Tensor]) -> Tensor:
+        if isinstance(self.body, Body):
+            return text_vectors(self.body, tensors, self.module.pair)
+        return masked_mean(self._states(**tensors), tensors["attention_mask"])
+
+    def features(self, inputs: Any) -> Array:
+        """Return what the head reads: float32 [B, width], of two texts [B, 4 * width]."""
+        if not isinstance(self.body, Body):
+            return super().features(inputs)
+        with self._answering():
+            found: Array = self._pooled(self._tensors(inputs)).float().cpu().numpy()
+            return found
 
     def set_head(self, weight: Array, bias: Array) -> None:
         """Put a solved head on the mean over the tokens."""
@@ -161,15 +191,11 @@ class EncoderNetwork(EncodingNetwork):
     # ------------------------------------------------------------ files
 
     def read_head(self, folder: Path) -> None:
-        import safetensors.torch
-
         if self.mean:
-            head = safetensors.torch.load_file(folder / HEAD_FILE)
+            head = kept_head(folder, self.module.classifier)
             self.set_head(head["weight"].numpy(), head["bias"].numpy())
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
-        import safetensors.torch
-
         self._release()
         names = list(labels)
         config = self.body.config
@@ -177,11 +203,45 @@ class EncoderNetwork(EncodingNetwork):
         config.label2id = {name: i for i, name in enumerate(names)}
         self._write(self.part, folder)
         if self.mean:
-            head = self.module.classifier
-            safetensors.torch.save_file(
-                {"weight": head.weight.data.contiguous(), "bias": head.bias.data.contiguous()},
-                folder / HEAD_FILE,
-            )
+            keep_head(folder, self.module.classifier)
+
+
+def keep_head(folder: Path, head: nn.Linear) -> None:
+    """Write a head beside its body's files."""
+    import safetensors.torch
+
+    weights = {name: weight.data.contiguous() for name, weight in head.named_parameters()}
+    safetensors.torch.save_file(weights, folder / HEAD_FILE)
+
+
+def kept_head(folder: Path, head: nn.Linear) -> dict[str, Tensor]:
+    """Return the weights that `keep_head` wrote.
+
+    Raises:
+        ModelError: they cannot be read, or do not fit this head.
+    """
+    import safetensors.torch
+
+    path = folder / HEAD_FILE
+    try:
+        found: dict[str, Tensor] = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{path}: cannot be read: {reason}; use a whole copy of the run"
+        ) from error
+    wanted = {name: tuple(weight.shape) for name, weight in head.named_parameters()}
+    shapes = {name: tuple(weight.shape) for name, weight in found.items()}
+    if shapes != wanted:
+        raise ModelError(
+            f"{path}: holds {shapes}, but this head is {wanted}; use a whole copy of the run"
+        )
+    return found
+
+
+def around(body: Body, outputs: int, pair: bool, precision: str, device: str) -> EncoderNetwork:
+    """Put a new head on what a body pools itself."""
+    return EncoderNetwork(MeanPooled(body, outputs, pair), precision, device)
 
 
 def fresh(chosen: Any, tokenizer: Any, head: Head, precision: str, device: str) -> EncoderNetwork:

@@ -13,21 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Head, Located
 from mulgil.models import _checkpoints
+from mulgil.models._bodies import Body, TokenHead
 from mulgil.models._fastbert import FastBody, supports
-from mulgil.models._network import EncodingNetwork, sizes
+from mulgil.models._network import EncodingNetwork, keep_head, kept_head, sizes
 
 
 class SpanNetwork(EncodingNetwork):
     """Scores characters.
 
     Args:
-        module: of transformers' "ForTokenClassification" sort.
+        module: of transformers' "ForTokenClassification" sort, or `TokenHead`.
         head: how many scores a character gets, and the places of a token.
         precision: "fp32" or "bf16"; training keeps fp32 masters either way.
         device: "cpu" or "cuda".
@@ -45,8 +47,12 @@ class SpanNetwork(EncodingNetwork):
             self._fast = FastBody(self.body)
 
     @property
+    def part(self) -> Any:
+        return self.body if isinstance(self.module, TokenHead) else self.module
+
+    @property
     def sort(self) -> str:
-        return "TOKEN_CLS"
+        return "FEATURE_EXTRACTION" if isinstance(self.module, TokenHead) else "TOKEN_CLS"
 
     @property
     def outputs(self) -> int:
@@ -68,8 +74,56 @@ class SpanNetwork(EncodingNetwork):
         found: Tensor = each[rows * self.head.places + places]
         return found
 
+    def features(self, inputs: Located) -> Array:
+        """Return what the head reads of each unit's token, float32 [U, width].
+
+        Raises:
+            ModelError: the head of this architecture is no single linear layer.
+        """
+        tokens = torch.from_numpy(inputs.tokens).to(self.device)
+        with self._answering():
+            if isinstance(self._fast, FastBody):
+                hidden, packing = self._fast(**self._tensors(inputs))  # [T, H]
+                each = hidden[packing.slots[torch.searchsorted(packing.source, tokens)]]
+            else:
+                read: list[Tensor] = []
+                head = self._linear().register_forward_pre_hook(lambda _, got: read.append(got[0]))
+                try:
+                    self.module(**self._tensors(inputs))
+                finally:
+                    head.remove()
+                states = read[0][:, self._lead :]  # [B, L, H]
+                each = states.reshape(-1, states.shape[-1])[tokens]
+            found: Array = each.float().cpu().numpy()
+            return found
+
+    def _linear(self) -> nn.Linear:
+        """Return the layer that is solved."""
+        layer = getattr(self.module, "classifier", None)
+        if not isinstance(layer, nn.Linear) or layer.bias is None:
+            raise ModelError(
+                f"model: the head of {type(self.module).__name__} is no single linear layer, so it"
+                " cannot be solved; take method full"
+            )
+        return layer
+
     def set_head(self, weight: Array, bias: Array) -> None:
-        raise ModelError("the head of a network that scores characters is not solved; train it")
+        """Put solved heads on the tokens: the first place's outputs, then the second's, and so on.
+
+        Args:
+            weight: [places * outputs, width].
+            bias: [places * outputs].
+        """
+        self._linear()
+        head = nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+            head.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
+        self.module.classifier = head.to(self.device)
+        if self._cast and self.dtype is not torch.float32:
+            if self._whole is not None:
+                self._whole |= {f"classifier.{n}": p.data for n, p in head.named_parameters()}
+            head.to(self.dtype)
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
         """Write a checkpoint that plain transformers opens; its labels are named PLACE:LABEL."""
@@ -78,7 +132,19 @@ class SpanNetwork(EncodingNetwork):
         names = [f"{place}:{name}" for place in range(self.head.places) for name in labels]
         config.id2label = dict(enumerate(names))
         config.label2id = {name: i for i, name in enumerate(names)}
-        self._write(self.module, folder)
+        self._write(self.part, folder)
+        if isinstance(self.module, TokenHead):
+            keep_head(folder, self.module.classifier)
+
+    def read_head(self, folder: Path) -> None:
+        if isinstance(self.module, TokenHead):
+            head = self.module.classifier
+            head.load_state_dict(kept_head(folder, head))
+
+
+def around(body: Body, head: Head, precision: str, device: str) -> SpanNetwork:
+    """Put a new head on a body's states."""
+    return SpanNetwork(TokenHead(body, head.outputs * head.places), head, precision, device)
 
 
 def fresh(chosen: Any, tokenizer: Any, head: Head, precision: str, device: str) -> SpanNetwork:

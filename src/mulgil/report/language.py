@@ -1,7 +1,7 @@
 """What the page of a language run draws: how hard its held-out texts are, and which are hardest.
 
-Chosen: the unit is bits a byte where every token of a text is asked for (causal-lm), which compares
-texts in any script, and nats a token where some are (masked-lm); other tasks get nats a token.
+Chosen: the unit is bits a byte where every token of a text is asked for (causal-lm and
+bidirectional-lm), which compares texts in any script; other tasks get nats a token.
 Predictions are read in one pass that keeps a number a text and the beginnings of a few texts, so
 that long texts cost no memory. Texts with few tokens asked for stand behind all others in the lists
 of the hardest and the easiest, because chance alone decides how hard those are.

@@ -181,7 +181,7 @@ def _asked(of: _Gathered) -> dict[str, Any]:
 
 def _language(of: _Gathered) -> dict[str, Any]:
     task = language.task_name(of.result, of.recipe)
-    texts = language.Texts(of.answers(), task == "causal-lm", of.faults)
+    texts = language.Texts(of.answers(), task in {"causal-lm", "bidirectional-lm"}, of.faults)
     of.fig.files[ANSWERS] = texts.quoted
     of.faults.extend(language.disagreements(of.fig, texts))
     return {

@@ -128,7 +128,7 @@ class _LabelledTask(LabelTask):
         return np.array([place[_labels(row)[0]] for row in rows], np.int64)
 
     def head(self, schema: Schema) -> Head:
-        return Head("pool", len(schema.labels))
+        return Head("pair" if "pair" in self.needs else "pool", len(schema.labels))
 
     def question(self, row: Example) -> tuple[str, str]:
         return _prompts.question(self.settings.prompt, {n: getattr(row, n) for n in row.inputs})

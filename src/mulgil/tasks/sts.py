@@ -75,7 +75,7 @@ class Sts(LabelTask):
         return np.array([[_pair(row).rating or 0.0] for row in rows], np.float32)
 
     def head(self, schema: Schema) -> Head:
-        return Head("pool", 1)
+        return Head("rate", 1)
 
     def class_weights(self, targets: Array, schema: Schema) -> None:
         return None
