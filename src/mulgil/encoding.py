@@ -63,7 +63,8 @@ def batches(
         gold = task.gold(rows, schema) if scored else None
         asked = list(zip(map(str, texts), gold or [None] * len(texts), strict=True))
         most = task.sampling.max_new
-        encoded = tokenizer.written(asked, task.prompt, kind == "seq2seq", most)
+        two = kind in {"seq2seq", "classic"}  # what writes in the house's own way reads apart, too
+        encoded = tokenizer.written(asked, task.prompt, two, most)
         return BatchLoader(encoded, gold, settings, seed)
     encoded = cache.encode(texts, tokenizer, folder)
     if scored and isinstance(task, LabelTask):

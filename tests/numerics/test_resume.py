@@ -108,8 +108,16 @@ BOTH = MASKED.replace("masked-lm", "bidirectional-lm").replace(
 )
 
 
+ONWARD = CAUSAL.replace(
+    'name = "decoder"\nhidden = 16\nlayers = 1\nheads = 2\npositions = 24\n',
+    'name = "recurrent"\nembedding = 8\nhidden = 12\n',
+)
+
+
 @pytest.mark.parametrize(
-    "recipe", [MASKED, CAUSAL, BOTH], ids=["masked-lm", "causal-lm", "bidirectional-lm"]
+    "recipe",
+    [MASKED, CAUSAL, BOTH, ONWARD],
+    ids=["masked-lm", "causal-lm", "bidirectional-lm", "causal-lm-recurrent"],
 )
 def test_a_language_run_that_is_killed_and_stopped(warm: Warm, tmp_path: Path, recipe: str) -> None:
     """RS-01, RS-02, RS-04, RS-05: what is hidden of a batch is the same again, too."""
@@ -145,6 +153,10 @@ CLASSIC = {
     "textcnn": RECIPE.replace(SIZES, 'name = "textcnn"\nembedding = 16\nfilters = 8\n'),
     "recurrent": RECIPE.replace(SIZES, 'name = "recurrent"\nembedding = 16\nhidden = 8\n'),
 }
+CLASSIC["recurrent-writing"] = (
+    CLASSIC["recurrent"].replace("rows = 8", "rows = 3")
+    + '\n[task]\nname = "generation"\nmax_new = 6\n'
+)
 
 
 @pytest.mark.parametrize("family", CLASSIC)

@@ -27,6 +27,7 @@ SHAPES = [
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let 32 rows, the least, be a slice, so that small cases have several."""
     monkeypatch.setattr(_vocabulary, "_SLICE", 1)
+    monkeypatch.setattr(_vocabulary, "_ROWS", 32)
     torch.set_num_threads(1)
 
 
@@ -180,3 +181,17 @@ def test_the_size_of_a_slice_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert small == pytest.approx(whole, rel=1e-6)
     assert torch.allclose(small_grad, whole_grad, atol=1e-6)
     assert [s.stop - s.start for s in _vocabulary._slices(150, 77)] == [150]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_vocabulary_that_rests_gets_no_gradient(bias: bool) -> None:
+    """LoRA and prompts leave it as it is: a gradient of its size would be most of a step."""
+    hidden, weight, shift, targets = given(97, 333, bias)
+    nats_of(hidden, weight, shift, targets).backward()
+    wanted = hidden.grad
+    again, *_ = given(97, 333, bias)
+    nats_of(again, weight.detach(), None if shift is None else shift.detach(), targets).backward()
+    assert wanted is not None
+    assert again.grad is not None
+    assert torch.equal(again.grad, wanted)
+    assert weight.grad is not None  # of the first pass alone

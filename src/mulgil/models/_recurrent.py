@@ -67,15 +67,7 @@ class RecurrentBody(Body):
         self.post_init()
 
     def _reader(self, width: int) -> nn.Module:
-        made: Any = CELLS[self.config.cell](width, self.config.hidden, batch_first=True)
-        nn.init.orthogonal_(made.weight_hh_l0)
-        nn.init.xavier_uniform_(made.weight_ih_l0)
-        for bias in (made.bias_ih_l0, made.bias_hh_l0):
-            nn.init.zeros_(bias)
-        if self.config.cell == "lstm":  # gates that forget little at first (Jozefowicz et al. 2015)
-            nn.init.ones_(made.bias_ih_l0[self.config.hidden : 2 * self.config.hidden])
-        reader: nn.Module = made
-        return reader
+        return begun(CELLS[self.config.cell](width, self.config.hidden, batch_first=True), "_l0")
 
     def forward(
         self,
@@ -113,6 +105,25 @@ class RecurrentBody(Body):
         rows = torch.arange(len(states), device=states.device)
         own = self.config.hidden
         return torch.cat([states[rows, mask.sum(1) - 1, :own], states[:, 0, own:]], 1)
+
+
+def begun(made: Any, ending: str = "") -> nn.Module:
+    """Draw the weights of a layer of torch, or of a single cell, and return it.
+
+    Args:
+        made: an LSTM, a GRU or a plain one.
+        ending: what its weights' names end in.
+    """
+    weights = dict(made.named_parameters())
+    nn.init.orthogonal_(weights[f"weight_hh{ending}"])
+    nn.init.xavier_uniform_(weights[f"weight_ih{ending}"])
+    for name in ("bias_ih", "bias_hh"):
+        nn.init.zeros_(weights[name + ending])
+    if isinstance(made, nn.LSTM | nn.LSTMCell):  # it begins by remembering (Jozefowicz et al. 2015)
+        forget = slice(made.hidden_size, 2 * made.hidden_size)
+        nn.init.ones_(weights[f"bias_ih{ending}"][forget])
+    reader: nn.Module = made
+    return reader
 
 
 def turned(mask: Tensor) -> Tensor:

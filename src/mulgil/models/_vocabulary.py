@@ -23,7 +23,10 @@ from mulgil.flow import Array
 from mulgil.models._fast import linear
 
 _SLICE = 6 << 20
-"""Scores that are worked on at once."""
+"""Scores that are worked on at once, but for a vocabulary so large that they are few rows."""
+
+_ROWS = 128
+"""Rows at least: each slice adds to the whole gradient of a table that learns."""
 
 _LEAST = torch.finfo(torch.float32).tiny
 
@@ -70,7 +73,7 @@ def log_probabilities(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Ar
 
 
 def _slices(rows: int, words: int) -> Iterator[slice]:
-    step = max(32, _SLICE // words // 32 * 32)
+    step = max(_ROWS, _SLICE // words // 32 * 32)
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
@@ -91,8 +94,11 @@ class _Nats(torch.autograd.Function):
     ) -> Tensor:
         total = torch.zeros((), device=hidden.device)
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros_like(weight)
-        d_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        _, learns, shifts, _ = ctx.needs_input_grad
+        d_weight = torch.zeros_like(weight) if learns else None
+        d_bias = (
+            torch.zeros_like(bias, dtype=torch.float32) if bias is not None and offset else None
+        )
         for rows in _slices(len(hidden), len(weight)):
             x, asked = hidden[rows], targets[rows, None]
             scores = torch.mm(x, weight.t()) if bias is None else linear(x, weight, bias)  # [m, V]
@@ -101,17 +107,17 @@ class _Nats(torch.autograd.Function):
             total -= chance.float().clamp_min(_LEAST).log().sum()
             grad.scatter_(1, asked, chance - 1)
             torch.mm(grad, weight, out=d_hidden[rows])
-            d_weight += torch.mm(grad.t(), x)
+            if d_weight is not None:
+                d_weight += torch.mm(grad.t(), x)
             if d_bias is not None:
                 d_bias += grad.sum(0)
-        kept = [d_hidden, d_weight]
         if bias is not None and d_bias is not None:
-            kept.append(d_bias.to(bias.dtype))
-        ctx.save_for_backward(*kept)
+            d_bias = d_bias.to(bias.dtype)
+        ctx.save_for_backward(d_hidden, d_weight, d_bias)
         return total
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         by = upstream[0]
-        grads = [g if by == 1.0 else g * by.to(g.dtype) for g in ctx.saved_tensors]
-        return (*grads, *[None] * (4 - len(grads)))
+        grads = [g if g is None or by == 1.0 else g * by.to(g.dtype) for g in ctx.saved_tensors]
+        return (*grads, None)
