@@ -97,7 +97,7 @@ class _Nats(torch.autograd.Function):
         _, learns, shifts, _ = ctx.needs_input_grad
         d_weight = torch.zeros_like(weight) if learns else None
         d_bias = (
-            torch.zeros_like(bias, dtype=torch.float32) if bias is not None and offset else None
+            torch.zeros_like(bias, dtype=torch.float32) if bias is not None and shifts else None
         )
         for rows in _slices(len(hidden), len(weight)):
             x, asked = hidden[rows], targets[rows, None]
