@@ -208,7 +208,8 @@ def build(
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
+        # A name that is none comes first: it may be why another setting does not fit.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in (section, *first["loc"]) if part != "")
         rule = _explain(first, key, [*also, *model.model_fields])
         raise SettingError(f"{table.at(key)}: {rule}") from None

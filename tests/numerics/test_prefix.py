@@ -93,3 +93,20 @@ def test_a_prefix_is_read_once_until_a_weight_moves(monkeypatch: pytest.MonkeyPa
     with torch.no_grad():
         network.module.get_input_embeddings().weight[prefix[3]] += 1.0
     assert np.abs(network.follow(prefix, [[5]], [[8, 9]])[0] - before).max() > 1e-3
+
+
+def test_the_vocabulary_sees_its_input_in_one_piece(
+    network: DecoderNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch copies the vocabulary for each row of a slice: 21 GB for a large one."""
+    layer: Any = network.module.get_output_embeddings()
+    whole, run = [], layer.forward
+
+    def forward(states: torch.Tensor) -> Any:
+        whole.append(states.is_contiguous())
+        return run(states)
+
+    monkeypatch.setattr(layer, "forward", forward)
+    network.generate([some(5, 1), some(7, 2)], GREEDY, [])
+    assert len(whole) >= GREEDY.max_new
+    assert all(whole)
