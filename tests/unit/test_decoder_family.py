@@ -228,6 +228,9 @@ class Recorder:
     def can_generate(self) -> bool:
         return True
 
+    def get_output_embeddings(self) -> None:
+        return None
+
     def generate(
         self, input_ids: Any, attention_mask: Any, generation_config: Any, **_: Any
     ) -> Any:

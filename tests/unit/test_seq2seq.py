@@ -280,6 +280,9 @@ class Recorder:
     def can_generate(self) -> bool:
         return True
 
+    def get_output_embeddings(self) -> None:
+        return None
+
     def forward(self, input_ids: Any) -> None: ...
 
     def generate(

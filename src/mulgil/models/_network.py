@@ -88,6 +88,18 @@ class EncodingNetwork(TorchNetwork):
     def forward(self, inputs: Any) -> Tensor:
         """Return the head's scores, with gradients."""
 
+    def _put_head(self, weight: Array, bias: Array) -> None:
+        """Make a solved head the module's `classifier`: weight [outputs, width], bias [outputs]."""
+        head = nn.Linear(weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+            head.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
+        self.module.classifier = head.to(self.device)
+        if self._cast and self.dtype is not torch.float32:
+            if self._whole is not None:
+                self._whole |= {f"classifier.{n}": p.data for n, p in head.named_parameters()}
+            head.to(self.dtype)
+
 
 class EncoderNetwork(EncodingNetwork):
     """Pools a text into one vector and scores it; a decoder's is that of its last token.
@@ -178,15 +190,7 @@ class EncoderNetwork(EncodingNetwork):
         """Put a solved head on the mean over the tokens."""
         if not self.mean:
             raise ModelError("a solved head needs the mean over the tokens")
-        head = nn.Linear(weight.shape[1], weight.shape[0])
-        with torch.no_grad():
-            head.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
-            head.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
-        self.module.classifier = head.to(self.device)
-        if self._cast and self.dtype is not torch.float32:
-            if self._whole is not None:
-                self._whole |= {f"classifier.{n}": p.data for n, p in head.named_parameters()}
-            head.to(self.dtype)
+        self._put_head(weight, bias)
 
     # ------------------------------------------------------------ files
 

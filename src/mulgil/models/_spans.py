@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -115,15 +114,7 @@ class SpanNetwork(EncodingNetwork):
             bias: [places * outputs].
         """
         self._linear()
-        head = nn.Linear(weight.shape[1], weight.shape[0])
-        with torch.no_grad():
-            head.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
-            head.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
-        self.module.classifier = head.to(self.device)
-        if self._cast and self.dtype is not torch.float32:
-            if self._whole is not None:
-                self._whole |= {f"classifier.{n}": p.data for n, p in head.named_parameters()}
-            head.to(self.dtype)
+        self._put_head(weight, bias)
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
         """Write a checkpoint that plain transformers opens; its labels are named PLACE:LABEL."""
