@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import ClassVar
 
-from mulgil.flow import Array
-from mulgil.judged import Likelihood
-from mulgil.objectives import RowMetric
+from mulgil.metrics._right import _Right
 
 
-class PairAccuracy(RowMetric):
+class PairAccuracy(_Right):
     """Pairs that were told from all their negatives over all pairs; 0 where there are none."""
 
-    def rows(self, scored: Likelihood) -> Array:
-        return np.array([scored.correct, scored.tokens]).T
-
-    def figures(self, total: Array, count: int) -> dict[str, float]:
-        right, pairs = total
-        return {"pair-accuracy": float(right / pairs) if pairs else 0.0}
+    figure: ClassVar[str] = "pair-accuracy"

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import ClassVar
 
-from mulgil.flow import Array
-from mulgil.judged import Likelihood
-from mulgil.objectives import RowMetric
+from mulgil.metrics._right import _Right
 
 
-class TokenAccuracy(RowMetric):
+class TokenAccuracy(_Right):
     """Right first guesses over all tokens asked for; 0 where there are none."""
 
-    def rows(self, scored: Likelihood) -> Array:
-        return np.array([scored.correct, scored.tokens]).T
-
-    def figures(self, total: Array, count: int) -> dict[str, float]:
-        correct, tokens = total
-        return {"token-accuracy": float(correct / tokens) if tokens else 0.0}
+    figure: ClassVar[str] = "token-accuracy"

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 
 from mulgil.errors import ModelError
 from mulgil.models._fast import lookup
+from mulgil.models._torch import masked_mean
 
 
 class BodyConfig(PretrainedConfig):  # type: ignore[misc]
@@ -64,8 +65,7 @@ class Body(PreTrainedModel):  # type: ignore[misc]
 
     def pooled(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return one vector a text, [B, width], of its states: their mean."""
-        weights = mask.to(states.dtype)[:, :, None]
-        return (states * weights).sum(1) / weights.sum(1)
+        return masked_mean(states, mask)
 
     @property
     def width(self) -> int:
