@@ -293,14 +293,15 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("freeze", [True, False])
 def test_what_learns_downstream(freeze: bool, upstream: Path, tmp_path: Path) -> None:
     """Frozen, the mix and what stands above it alone; what is saved scores the same."""
-    made = network(POOL, pretrained=str(upstream), freeze=freeze, top="lstm", top_hidden=4)
+    own = {"top": "lstm", "top_hidden": 4, "top_words": 3}
+    made = network(POOL, pretrained=str(upstream), freeze=freeze, **own)
     body, asked = made.body, rows()
     kept = {name: value.clone() for name, value in body.state_dict().items()}
     learner = taught(made, asked)
     scores = made.scores(asked)
     made.save(tmp_path, ["가", "나"])
     moved = {n for n, value in body.state_dict().items() if not torch.equal(value, kept[n])}
-    assert {"mix", "gamma", "top.left.read", "top.right.recall"} <= moved
+    assert {"mix", "gamma", "words.weight", "top.left.read", "top.right.recall"} <= moved
     below = {name for name in kept if name.startswith(("spelt", "layers"))}
     assert (below & moved == set()) if freeze else (below <= moved)
     assert learner.trainable == sum(p.numel() for p in made.module.parameters() if p.requires_grad)
@@ -309,7 +310,7 @@ def test_what_learns_downstream(freeze: bool, upstream: Path, tmp_path: Path) ->
     for name, value in exact(again.body).items():
         assert (value == exact(body)[name]).all(), name
     without = network(POOL, pretrained=str(tmp_path))
-    assert without.body.top is None
+    assert without.body.top is without.body.table is None
     assert without.features(asked).shape == (len(LENGTHS), 2 * SIZES["projection"])
 
 

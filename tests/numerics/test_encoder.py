@@ -284,7 +284,7 @@ def edit(**changes: Any) -> Damage:
     return change
 
 
-def only_pickle(folder: Path) -> None:
+def only_renamed(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
@@ -320,8 +320,11 @@ def cut_short(folder: Path) -> None:
 REFUSED: dict[str, tuple[Damage, str]] = {
     "code of its own": (edit(auto_map={"AutoModel": "evil.Evil"}), r"code of its own \(auto_map"),
     "an empty auto_map": (edit(auto_map={}), r"code of its own \(auto_map"),
-    "pickled weights only": (only_pickle, r"no \*\.safetensors; its \.bin weights are pickled"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), r"has no \*\.safetensors"),
+    "a .bin that torch never wrote": (only_renamed, "not written by torch.save"),
+    "no weights": (
+        lambda f: (f / "model.safetensors").unlink(),
+        r"neither \*\.safetensors nor pytorch_model",
+    ),
     "no config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
     "a damaged config": (lambda f: (f / "config.json").write_text("{"), "cannot be read"),  # type: ignore[arg-type, return-value]
     "a config of another kind": (

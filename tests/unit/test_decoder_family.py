@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mulgil import registry
+from mulgil import pipeline, recipe, registry
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Sampling
 from mulgil.models._continuing import batches, continued
@@ -122,11 +122,7 @@ def lose_weights(folder: Path) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], Damage | None, str]] = {
     "code of its own": ({"auto_map": {}}, None, r"code of its own \(auto_map"),
-    "pickled weights only": (
-        {},
-        lose_weights,
-        r"no \*\.safetensors; its \.bin weights are pickled",
-    ),
+    "a .bin that torch never wrote": ({}, lose_weights, "not written by torch.save"),
     "no config": ({}, lambda f: (f / "config.json").unlink(), "has no config.json"),
     "a damaged config": ({}, lambda f: (f / "config.json").write_text("{"), "cannot be read"),
     "an encoder": ({"model_type": "distilbert"}, None, r'distilbert.*model\.name = "encoder"'),
@@ -258,3 +254,12 @@ def test_an_architecture_that_cannot_generate_is_refused() -> None:
     module.can_generate = lambda: False  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="Recorder cannot generate"):
         continued(module, [[5]], Sampling(), 4, [])
+
+
+def test_every_position_can_be_used(tmp_path: Path) -> None:
+    """20 positions and rows of 20 tokens: the batch is not rounded up to 24, which it has not."""
+    sizes = ["hidden=16", "layers=1", "heads=2", "positions=20"]
+    chosen = ["model.name=decoder", *(f"model.{size}" for size in sizes), "method.name=full"]
+    chosen += ["tokenizer.vocab_size=600", "tokenizer.max_length=20", "data.train_rows=30"]
+    chosen += ["name=run", "data.name=sample", "trainer.epochs=1", "trainer.precision=fp32"]
+    assert (pipeline.run(recipe.read("sample-tfidf", chosen), tmp_path) / "result.json").exists()

@@ -1,9 +1,10 @@
 """Checkpoints as the model families find, look at and open them.
 
-Chosen: only safetensors are read, and a config that names code of its own is refused: a model's
-files are data. What transformers would quietly fill with random weights is refused as well. It
-costs old checkpoints that have pickled weights only; they must be converted first. torch and
-transformers are imported where they are needed, so that settings can be checked without them.
+Chosen: only safetensors are opened, and a config that names code of its own is refused: a model's
+files are data. Where there are pickled weights only, they are read as data and converted once. What
+transformers would quietly fill with random weights is refused as well. It costs a second copy of
+such weights on the disk. torch and transformers are imported where they are needed, so that
+settings can be checked without them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from mulgil import bundled
 from mulgil.errors import ModelError
+from mulgil.models._converting import BESIDE, PICKLED, converted
 from mulgil.storage import verify_folder
 
 
@@ -27,16 +29,17 @@ def locate(name: str) -> Path:
             id.
 
     Raises:
-        ModelError: it cannot be found or reached, or `inspect` refuses it.
+        ModelError: it cannot be found or reached, or holds code of its own or no weights.
         RunError: a file of the package was changed.
+        StorageError: it has pickled weights, and the cache cannot be written.
     """
     if name.startswith(bundled.PREFIX):
         folder = bundled.run(name) / "model"
         verify_folder(folder)
     else:
         folder = Path(name) if Path(name).is_absolute() else _download(name)
-    inspect(folder)
-    return folder
+    _data_only(folder)
+    return folder if _weighs(folder) else converted(folder, name)
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -61,7 +64,13 @@ def config(folder: Path) -> dict[str, Any]:
 
 
 def inspect(folder: Path) -> None:
-    """Refuse folders that hold code, pickled weights only, or nothing at all."""
+    """Refuse folders that hold code of their own, or no safetensors."""
+    _data_only(folder)
+    if not _weighs(folder):
+        raise ModelError(f"model.pretrained: {folder.name} has no *.safetensors; get it again")
+
+
+def _data_only(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelError(f"model.pretrained: no such folder: {folder}")
     if "auto_map" in config(folder):
@@ -69,16 +78,10 @@ def inspect(folder: Path) -> None:
             f"model.pretrained: {folder.name} wants to run code of its own (auto_map in"
             " config.json), which is never done; use an architecture that transformers has"
         )
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin"))
-        raise ModelError(
-            f"model.pretrained: {folder.name} has no *.safetensors"
-            + (
-                "; its .bin weights are pickled and never opened here: convert them"
-                if pickled
-                else ""
-            )
-        )
+
+
+def _weighs(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
 
 
 def fits(folder: Path, tokens: int) -> None:
@@ -149,16 +152,21 @@ def quiet() -> Iterator[None]:
 
 
 def _download(name: str) -> Path:
-    """Fetch a checkpoint from the hub, or take it from the hub's own cache."""
+    """Fetch a checkpoint from the hub, or take it from the hub's own cache.
+
+    Pickled weights are fetched only where it brings no safetensors.
+    """
     from huggingface_hub import snapshot_download
 
-    wanted = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*"]
-    wanted += ["special_tokens_map.json", "merges.txt", "added_tokens.json", "*.model"]
+    wanted = [*BESIDE, "*.safetensors", "*.safetensors.index.json"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, allow_patterns=wanted))
+        if not _weighs(folder):
+            folder = Path(snapshot_download(name, allow_patterns=[*BESIDE, *PICKLED]))
     except Exception as error:  # the hub's client raises a dozen kinds, all meaning "not here"
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f'model.pretrained: "{name}" is no local folder, and the hub did not give it'
             f" ({type(error).__name__}: {reason})"
         ) from error
+    return folder

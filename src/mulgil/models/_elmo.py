@@ -4,11 +4,12 @@ A token's vector is made of its characters by filters of several widths, each at
 highway layers and a projection (Kim et al. 2016); on these stand LSTMs that read from the left and
 others that read from the right, which meet nowhere (Peters et al. 2018). What a task reads is
 gamma * sum of softmax(s)_j * layer_j, with s and gamma learnt, the characters' layer doubled to the
-width of the others; above it may stand a BiLSTM of the task's own. Chosen: the vocabulary's
-spelling lies with the weights as a table, Hangul in jamo unless told otherwise, so that words that
-end otherwise share their parts; each distinct token of a batch is spelt once. It costs the paper's
-clipping of cells, which is left out (gradients are clipped instead), and in byte-level
-vocabularies, whose letters are bytes, the jamo.
+width of the others; above it may stand a BiLSTM, which reads word vectors of the task's own beside
+the mix, as the paper's models do. Chosen: the vocabulary's spelling lies with the weights as a
+table, Hangul in jamo unless told otherwise, so that words that end otherwise share their parts;
+each distinct token of a batch is spelt once. It costs the paper's clipping of cells, which is left
+out (gradients are clipped instead), and in byte-level vocabularies, whose letters are bytes, the
+jamo.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class ElmoConfig(BodyConfig):
         num_hidden_layers: layers of LSTMs.
         top: "none", or "lstm" for a BiLSTM over the mix.
         top_hidden: its width in each direction.
+        top_words: width of the word vectors that it reads beside the mix; 0 for none.
         pooling: "mean" or "max", how a text's vector is made of its states.
         freeze: whether all below the mix rests.
     """
@@ -62,6 +64,7 @@ class ElmoConfig(BodyConfig):
     num_hidden_layers: int = 2
     top: str = "none"
     top_hidden: int = 128
+    top_words: int = 0
     pooling: str = "mean"
     freeze: bool = False
 
@@ -187,23 +190,31 @@ class ElmoBody(Body):
         self.gamma = nn.Parameter(torch.ones(1))
         self.dropout = nn.Dropout(float(config.dropout))
         self.top: Both | None = None
-        self.dress(config.top, config.top_hidden, config.pooling, config.freeze)
+        self.words: nn.Embedding | None = None
+        self.dress(config.top, config.top_hidden, config.top_words, config.pooling, config.freeze)
         self.post_init()
 
-    def dress(self, top: str, hidden: int, pooling: str, freeze: bool) -> None:
-        """Put on what a task has of its own; a new BiLSTM begins at random.
+    def dress(self, top: str, hidden: int, words: int, pooling: str, freeze: bool) -> None:
+        """Put on what a task has of its own; a new BiLSTM and its words begin at random.
 
         Args:
             top: "none" or "lstm".
             hidden: width of the BiLSTM in each direction.
+            words: width of the word vectors that the BiLSTM reads beside the mix; 0 for none.
             pooling: "mean" or "max".
             freeze: let all below the mix rest.
         """
         config: Any = self.config
-        config.top, config.top_hidden, config.pooling, config.freeze = top, hidden, pooling, freeze
-        width = 2 * config.projection
-        self.top = Both(width, hidden) if top == "lstm" else None
-        config.hidden_size = 2 * hidden if top == "lstm" else width
+        config.top, config.top_hidden, config.top_words = top, hidden, words
+        config.pooling, config.freeze = pooling, freeze
+        width = config.hidden_size = 2 * config.projection
+        self.top = self.words = None
+        if top == "lstm":
+            self.top = Both(width + words, hidden)
+            config.hidden_size = 2 * hidden
+            if words:
+                self.words = nn.Embedding(config.vocab_size, words)
+                nn.init.normal_(self.words.weight, std=0.1)
         for part in (self.spelt, self.layers):
             part.requires_grad_(not freeze)
 
@@ -248,6 +259,8 @@ class ElmoBody(Body):
             share * torch.cat(pair, 1) for share, pair in zip(shares, layers, strict=True)
         )  # [T, 2P]
         if self.top is not None:
+            if self.table is not None:
+                mixed = torch.cat([self.read(input_ids, mixed.dtype)[there], mixed], 1)
             mixed = self.dropout(mixed)
             mixed = torch.cat(self.top(mixed, mixed, by), 1)
         states = mixed.new_zeros(there.numel(), mixed.shape[1])

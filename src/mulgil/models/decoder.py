@@ -2,7 +2,7 @@
 
 Chosen: whatever transformers opens as a causal language model, with the vocabulary that it
 brings; a fresh model is a GPT-2, whose table of tokens is also its output layer. Only safetensors
-are read, and a config that names code of its own is refused: a model's files are data. A model
+are opened, and a config that names code of its own is refused: a model's files are data. A model
 that reads both ways is refused before the work: its likelihoods would be no likelihoods. GPT-2
 runs through `_fastgpt`; all others run as transformers wrote them. Rows are classified by the class
 of transformers for that, from the vector of their last token, the one that has seen the whole row.
@@ -44,8 +44,8 @@ class Decoder(Family):
         """Return the checkpoint's folder, downloaded when it is a hub id.
 
         Raises:
-            ModelError: it cannot be found or reached, holds no safetensors, or is of another
-                family.
+            ModelError: it cannot be found or reached, holds no weights that are read, or is of
+                another family.
         """
         name = self.settings.pretrained
         if name is None or self._folder is not None:

@@ -59,6 +59,8 @@ class ElmoSettings(BodiedSettings):
     """Downstream: what stands on the mix: nothing, or a BiLSTM of the task's own."""
     top_hidden: int = pydantic.Field(128, ge=1, le=4096)
     """Width of that BiLSTM in each direction."""
+    top_words: int = pydantic.Field(128, ge=0, le=8192)
+    """Width of word vectors of the task's own, which it reads beside the mix; 0 for none."""
     pooling: Literal["mean", "max"] = "mean"
     """Downstream: how a text's vector is made of its tokens' states."""
 
@@ -117,9 +119,10 @@ class Elmo(Bodied):
             )
         if head.skill != "both":
             rests = chosen.freeze and folder is not None
-            body.dress(chosen.top, chosen.top_hidden, chosen.pooling, rests)
+            top, words = chosen.top, chosen.top_words
+            body.dress(top, chosen.top_hidden, words, chosen.pooling, rests)
             return self._around(body, head, precision, device)
-        body.dress("none", chosen.top_hidden, chosen.pooling, False)
+        body.dress("none", chosen.top_hidden, 0, chosen.pooling, False)
         network = _guessing(body, precision, device)
         if folder is not None and _knows_words(folder):
             network.read_head(folder)

@@ -3,7 +3,7 @@
 Chosen: a checkpoint that brings its class's own pooler (or needs none) gets that class's own
 head, so that plain transformers opens the run; one that comes without a pooler gets the mean
 over its tokens and a linear layer, because a pooler of random weights costs accuracy. Only
-safetensors are read, and a config that names code of its own is refused: a model's files are
+safetensors are opened, and a config that names code of its own is refused: a model's files are
 data. BERT and RoBERTa run through `_fastbert`; all others run as transformers wrote them.
 """
 
@@ -44,7 +44,7 @@ class Encoder(Family):
         """Return the checkpoint's folder, downloaded when it is a hub id.
 
         Raises:
-            ModelError: it cannot be found or reached, or holds no safetensors.
+            ModelError: it cannot be found or reached, or holds no weights that are read.
         """
         name = self.settings.pretrained
         if name is None or self._folder is not None:

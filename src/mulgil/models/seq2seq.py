@@ -7,8 +7,8 @@ to 12 tokens written backwards, 0.24 million weights, 400 steps at a peak rate o
 loss of 3.18 a token, a BART of these sizes 3.64, gated feed-forward layers 3.27.) `encoder` starts
 both sides from one pretrained encoder (Rothe et al. 2020); what the decoder adds, the attention to
 the other side, is new and costs its first steps, and the sides do not share their tables, since a
-saved folder could not say so. Only safetensors are read, and a config that names code of its own is
-refused: a model's files are data.
+saved folder could not say so. Only safetensors are opened, and a config that names code of its own
+is refused: a model's files are data.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Seq2Seq(Family):
         """Return the folder of the checkpoint, or of the encoder that both sides start from.
 
         Raises:
-            ModelError: it cannot be found or reached, holds no safetensors, or is of another
-                family.
+            ModelError: it cannot be found or reached, holds no weights that are read, or is of
+                another family.
         """
         if self._folder is None and self.settings.pretrained is not None:
             folder = _checkpoints.locate(self.settings.pretrained)
