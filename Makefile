@@ -35,7 +35,7 @@ $(VENV)/dev: $(VENV)/base
 	@$(PIP) -e ".[dev]"
 	@touch $@
 
-demo: $(VENV)/base  ## train two classifiers on the bundled sample, offline, and say where to look
+demo: $(VENV)/base  ## train three classifiers on the bundled sample, offline, and say where to look
 	@HF_HUB_OFFLINE=1 $(VENV)/bin/mulgil demo
 
 test: check  ## lint, types, floors, then every test that is not marked "real" (under 15 minutes)

@@ -72,7 +72,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     times = latencies(chosen.runs, chosen.rounds)
-    print("| run | training rows | score | weights (learn) | model/ | training | one sentence, p95 |")
+    print("| run | training rows | score | weights (learn) | model/ | training | sentence, p95 |")
     print("|---|---|---|---|---|---|---|")
     for run, milliseconds in zip(chosen.runs, times, strict=True):
         told = figures(run)

@@ -24,9 +24,10 @@ from gensim.models import Word2Vec
 
 from mulgil.loader import BatchLoader
 from mulgil.methods.full import Full
-from mulgil.models._word2vec import PairNetwork, quiet
+from mulgil.models._word2vec import PairNetwork
 from mulgil.models.word2vec import Word2vecSettings
 from mulgil.objectives import Lesson
+from mulgil.quiet import quiet
 from mulgil.recipe import LoaderSettings, TrainerSettings
 from mulgil.tasks.skip_gram import SkipGram, SkipGramSettings
 from mulgil.tokenizers._ragged import Windows
@@ -68,7 +69,7 @@ def ours(encoded: Windows, options: Any) -> tuple[float, Any]:
 
 def by_hand(sequences: list[list[int]], options: Any) -> tuple[float, Any]:
     started = time.perf_counter()
-    with quiet():
+    with quiet("gensim"):
         made = Word2Vec(
             sequences, sg=1, workers=options.threads, epochs=options.epochs, seed=7
         )  # all else is the same by default

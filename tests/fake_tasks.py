@@ -160,7 +160,7 @@ def _finish(
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     result |= {"task": task, "data": f"klue-{task}", "labels": list(labels), "metrics": figures}
     result |= {"n": len(lines), "valid": {next(iter(figures), "loss"): 0.8}}
-    result["interval"] = f"95% bias-corrected bootstrap over {len(lines):,} test rows"
+    result["interval"] = f"95% bootstrap over {len(lines):,} test rows"
     result["rows"]["test"] = len(lines)
     write_object(run / "result.json", result)
     schema = {"shape": shape, "labels": list(labels), "multi_label": False, "threshold": 0.5}

@@ -17,10 +17,14 @@ from typing import Any, BinaryIO
 
 from mulgil.errors import DataError
 from mulgil.examples import SHAPES
+from mulgil.habits import Habits
 from mulgil.predictor import CHUNK, Predictor
 from mulgil.storage import atomic_file, sweep
-from mulgil.tables.rows import Row, iter_rows, output_format
+from mulgil.tables.encodings import Wish
+from mulgil.tables.rows import Row, Rows, file_format, iter_rows, output_format, read_records
 from mulgil.tables.writer import RowWriter
+
+_NONE = Habits()  # of a run whose rows came from no table
 
 
 def write(
@@ -31,17 +35,20 @@ def write(
     text: str = "",
     columns: Mapping[str, str] = {},
     encoding: str = "auto",
+    habits: Habits = _NONE,
     screen: Any = None,
-) -> dict[str, int]:
-    """Answer every row and return how many there were, and how many errors.
+) -> dict[str, Any]:
+    """Answer every row and return how many there were, how many errors, and notes of the reading.
 
     Args:
         predictor: a loaded run.
         source: a file or a binary stream.
-        out: csv, tsv or jsonl file; JSON lines on `screen` when None.
+        out: csv, tsv or jsonl file; JSON lines on `screen` when None. A CSV of rows that came in
+            another encoding than plain UTF-8 begins with a byte order mark, for spreadsheets.
         text: column of the text, for tasks that read one; guessed when empty.
         columns: field of the row -> its column, for tasks that read two; guessed when left out.
         encoding: of the source.
+        habits: how the run's own rows were read; what is named here goes before it.
         screen: has `write` and `flush`; standard output when None.
 
     Raises:
@@ -51,18 +58,67 @@ def write(
     """
     form = output_format(out)
     shape = SHAPES[predictor.task.shape]
-    rows = iter_rows(source, shape=shape, columns=columns, text=text, encoding=encoding)
+    likely = "" if habits.encoding == "auto" else habits.encoding
+    how: dict[str, Any] = {"shape": shape, "encoding": Wish(encoding, likely, option=True)}
+    if isinstance(source, Path):  # what comes through a pipe is looked at: see `read_pipe`
+        how |= {"header": habits.header, "delimiter": habits.parted(source)}
+    rows = iter_rows(source, columns=columns, text=text, known=_known(habits, source), **how)
     added = [*predictor.task.fields(predictor.schema), "error"]
     counts = {"rows": 0, "errors": 0}
     with _open(out, screen or sys.stdout) as stream, _bar() as bar:
-        writer = RowWriter(stream, form, rows.columns, added)
-        while chunk := list(itertools.islice(rows, CHUNK)):
+        chunk = list(itertools.islice(rows, CHUNK))
+        names = rows.columns if form == "jsonl" else _every(source, rows, chunk, how)
+        if form == "csv" and (rows.records.marked or rows.records.encoding not in ("", "utf-8")):
+            stream.write("\ufeff")
+        writer = RowWriter(stream, form, names, added)
+        while chunk:
             for row, answer in zip(chunk, predictor.predict(map(_asked, chunk)), strict=True):
                 counts["rows"] += 1
                 counts["errors"] += "error" in answer
                 writer.write(row, _flat(answer))
             bar.update(len(chunk))
-    return counts
+            chunk = list(itertools.islice(rows, CHUNK))
+    return {**counts, "notes": _notes(rows, writer, habits, source)}
+
+
+def _known(habits: Habits, source: Path | BinaryIO) -> Mapping[str, str]:
+    """Return the run's own names of columns; without a header they are numbers, not names."""
+    return habits.columns if habits.header or isinstance(source, Path) else {}
+
+
+def _every(
+    source: Path | BinaryIO, rows: Rows, chunk: Iterable[Row], how: dict[str, Any]
+) -> list[str]:
+    """Return the columns of all rows: a JSON file is read twice, a pipe's first chunk is looked at.
+
+    A table's header names them all.
+    """
+    seen: Iterable[Any] = chunk
+    if isinstance(source, Path) and file_format(source) in ("json", "jsonl"):
+        seen = read_records(source, **how)
+    names = dict.fromkeys(rows.columns)
+    for row in seen:
+        names.update(dict.fromkeys(row.fields))
+    return list(names)
+
+
+def _notes(rows: Rows, writer: RowWriter, habits: Habits, source: Path | BinaryIO) -> list[str]:
+    """Return what a person should know of how the rows were read and written."""
+    notes = []
+    if rows.guessed:
+        shown = f'read column "{rows.guessed}", whose texts are the longest; --text names another'
+        table = isinstance(source, Path) and file_format(source) in ("csv", "tsv")
+        bare = "; a table without a header wants a run trained with data.header = false"
+        notes.append(shown + bare * (table and habits.header))
+    if writer.left_out:
+        most = writer.left_out.most_common(5)
+        named = ", ".join(f'"{name}" in {count:,} rows' for name, count in most)
+        more = f" and {len(writer.left_out) - 5:,} more" if len(writer.left_out) > 5 else ""
+        notes.append(
+            f"fields without a column, because they came too late: {named}{more};"
+            " write .jsonl, or give a file, to keep them"
+        )
+    return notes
 
 
 def talk(predictor: Predictor, lines: Iterable[str], screen: Any, invite: Any) -> None:

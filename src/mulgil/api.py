@@ -6,7 +6,6 @@ data, so that a notebook, a script and the command line see the same thing.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,12 +13,14 @@ from typing import Any
 
 from mulgil import (
     bundled,
+    classes,
     exporting,
     fetch,
     inspect,
     pipeline,
     recipe,
     registry,
+    rescoring,
     result,
     rundir,
     splits,
@@ -32,6 +33,7 @@ from mulgil.objectives import LanguageTask, Task
 from mulgil.predictor import Predictor
 from mulgil.report.page import write_report
 from mulgil.rundir import Say
+from mulgil.settings import Table
 
 ROOT = Path("runs")
 """Where run folders go."""
@@ -98,8 +100,12 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
     Args:
         run: a finished run folder.
         data: file with labels, or any text for a language model; the run's own test rows when it
-            is left out.
+            is left out. It is read as the run's own data was, where it has the same columns.
         overrides: `data.key=value`, how to read the file.
+
+    Returns:
+        `n`, `interval`, `metrics`, and what there is to tell; of a file also `rejected`, `notes`
+        and, where the run's training rows are at hand, `overlap`.
 
     Raises:
         RunError: the run is not finished.
@@ -111,23 +117,26 @@ def evaluate(run: Path | str, data: Path | None = None, *overrides: str) -> dict
         if overrides:
             raise SettingError(f'"{overrides[0]}": says how to read a file; name it with --data')
         figures = _figures(path)
-        told = ("n", "interval", "metrics", "overlap", "draws", "prompts")
+        told = ("n", "interval", "metrics", "overlap", "draws", "prompts", "usage")
         return {key: figures[key] for key in told if key in figures}
     predictor = load(path)
-    part, settings = _scored_only(data, overrides, predictor.task.shape)
+    _only_data(overrides)
+    part, settings = rescoring.section(data, overrides, predictor)
     dataset = part.make()
     dataset.asked = predictor.task.shape
     parts = dataset.read({})
     rows = next(iter(parts.rows.values()))
-    if not isinstance(predictor.task, LanguageTask):
-        task, schema = predictor.task, predictor.schema
+    task, schema = predictor.task, predictor.schema
+    if not isinstance(task, LanguageTask):
+        schema = classes.wider(rows, task, schema, settings.max_rejected, parts.notes)
         rows, refused = splits.usable(rows, lambda row: task.problem(row, schema))
         parts.rejected += refused
         splits.check_rejected(len(rows), parts.rejected, settings.max_rejected)
-    gold, measured = predictor.score(rows)
+    gold, measured = predictor.score(rows, schema)
     seed = predictor.recipe.trainer.seed
     return {
-        **result.score(predictor.task, predictor.schema, gold, measured, seed),
+        **result.score(task, schema, gold, measured, seed),
+        **rescoring.seen(predictor, rows, parts.notes),
         "rejected": inspect.rejected(parts.rejected),
         "notes": parts.notes,
     }
@@ -150,19 +159,35 @@ def export(run: Path | str, folder: Path | str, to: str = "hf") -> dict[str, Any
 
 
 def runs(root: Path = ROOT) -> list[dict[str, Any]]:
-    """Return a line for each run folder below `root`: name, state, parts, headline figure."""
+    """Return a line for each run folder below `root`: name, state, parts, headline figure.
+
+    Of one that was begun and is not finished, the step of its last checkpoint.
+    """
     if not root.is_dir():
         return []
     found = []
     for path in sorted(file.parent for file in root.glob("*/recipe.toml")):
         line: dict[str, Any] = {"run": str(path), "state": "begun"}
-        if (path / "result.json").exists():
+        if not (path / "result.json").exists():
+            line |= _begun(path)
+        else:
             try:
                 line |= _line(_figures(path))
             except (RunError, LookupError, TypeError):
                 line["state"] = "damaged"
         found.append(line)
     return found
+
+
+def _begun(path: Path) -> dict[str, Any]:
+    """Return what `runs` tells of a run that is not finished: its parts, and the step it is at."""
+    try:
+        values = Table.read(path / "recipe.toml").values
+        parts = {key: values[key]["name"] for key in ("data", "model", "method")}
+    except (SettingError, LookupError, TypeError):
+        parts = {}
+    saved = [folder.name.split("-")[1] for folder in path.glob("checkpoints/step-*")]
+    return {**parts, "step": max((int(step) for step in saved if step.isdecimal()), default=0)}
 
 
 def _line(figures: dict[str, Any]) -> dict[str, Any]:
@@ -223,9 +248,9 @@ def data_check(name: str, *overrides: str) -> dict[str, Any]:
             the rows are for, by default a task of their shape, of files classification.
     """
     dataset, settings, task = _read_for(name, overrides)
-    made = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
+    made = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text, task.apart)
     try:
-        schema = task.schema(made.train)
+        schema = classes.schema_of(made, task, settings.max_rejected)
     except DataError:  # the task has no schema for these rows, but they can be counted
         return inspect.report(made, task, None)
     for part, rows in made.items():
@@ -282,20 +307,6 @@ def _any_data(name: str, overrides: tuple[str, ...]) -> tuple[recipe.Part, DataS
     else:
         registry.load("datasets", name)  # raises with the nearest name
         raise DataError(f'no data set "{name}"')
-    settings: DataSettings = part.settings
-    return part, settings
-
-
-def _scored_only(
-    path: Path, overrides: tuple[str, ...], shape: str
-) -> tuple[recipe.Part, DataSettings]:
-    """Return the data section for a file that is only scored."""
-    _only_data(overrides)
-    given = ["data.name=files", f"data.test={path}"]
-    if shape == "passage":
-        whole = ["data.valid_share=0", "data.test_share=0", "data.duplicates=keep"]
-        given = ["data.name=corpus", f"data.paths={json.dumps([str(path)])}", *whole]
-    part = recipe.section("data", [*given, *overrides])
     settings: DataSettings = part.settings
     return part, settings
 

@@ -45,7 +45,7 @@ def cli() -> None:
 @cli.command()
 @ROOT
 def demo(root: Path) -> None:
-    """Train two classifiers on the bundled sample, offline, step by step."""
+    """Train three classifiers on the bundled sample, offline, step by step."""
     from mulgil import demo as show
 
     show.run(root, say)
@@ -55,7 +55,7 @@ def demo(root: Path) -> None:
 @click.argument("wing", required=False)
 @AS_JSON
 def list_(wing: str | None, as_json: bool) -> None:
-    """Show what a recipe can name: tasks, methods, models, datasets, ..."""
+    """Show what a recipe can name: tasks, methods, models and so on."""
     from mulgil import registry
 
     known = [*registry.WINGS, "recipes"]
@@ -66,8 +66,9 @@ def list_(wing: str | None, as_json: bool) -> None:
         return print_json(found)
     for name, entries in found.items():
         click.secho(name, bold=True)
+        width = max(map(len, entries), default=0)
         for entry, text in entries.items():
-            say(f"  {entry:<16} {text}")
+            say(f"  {entry:<{width}}  {text}")
 
 
 @cli.command()
@@ -157,24 +158,29 @@ def predict(
     encoding: str,
 ) -> None:
     """Answer rows of a file, or of standard input (-): any size, one bad row is one error."""
-    from mulgil import answers, api
+    from mulgil import answers, api, habits
 
     if file == "-" and out is None and sys.stdin.isatty() and sys.stdout.isatty():
         return answers.talk(api.load(run, *settings), sys.stdin, Screen(), sys.stderr)
     source = sys.stdin.buffer if file == "-" else Path(file)
     plain = [column for column in text if "=" not in column]
-    counts = answers.write(
-        api.load(run, *settings),
+    loaded = api.load(run, *settings)
+    found = answers.write(
+        loaded,
         source,
         out,
         text=plain[-1] if plain else "",
         columns=dict(column.split("=", 1) for column in text if "=" in column),
         encoding=encoding,
+        habits=habits.of(loaded.path, loaded.recipe),
         screen=Screen(),
     )
-    if out is not None or counts["errors"]:
-        where = f" in {out}" if out else ""
-        say(f"{counts['rows']:,} rows answered{where}, {counts['errors']:,} errors", err=True)
+    for note in found["notes"]:
+        say(f"note: {note}", err=True)
+    if out is not None or found["errors"]:
+        rows, errors = found["rows"], found["errors"]
+        counted = f"{_many(rows, 'row')}: {rows - errors:,} answered, {_many(errors, 'error')}"
+        say(counted + (f", in {out}" if out else ""), err=True)
 
 
 @cli.command()
@@ -287,7 +293,9 @@ def runs(root: Path, as_json: bool) -> None:
         say(f"no runs in {root}; start with mulgil demo")
     for one in found:
         if one["state"] != "done" or one["value"] is None:
-            say(f"{one['run']:<32} {one['state']}")
+            at = [f"step {one['step']:,}"] if one.get("step") else []
+            at += [one[key] for key in ("data", "model", "method") if one.get(key)]
+            say(f"{one['run']:<32} {', '.join([one['state'], *at])}")
             continue
         value = one["value"]
         figure = f"{one['metric']} {value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
@@ -321,6 +329,11 @@ def _entries(wing: str) -> dict[str, str]:
         path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         for path in sorted(folder.glob("*.toml"))
     }
+
+
+def _many(count: int, what: str) -> str:
+    """Return `1 row`, `2 rows`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _print_figures(figures: dict[str, Any]) -> None:

@@ -7,9 +7,8 @@ Chosen: abstract base classes, so that a plug-in that forgets a method fails whe
 the middle of a run; and only numpy arrays between rooms, so that whoever answers with scikit-learn
 never imports torch. It costs one copy of the scores a batch.
 
-What may be combined is data, not code: `task.needs <= model.skills`, `model.kind in
-method.works_on`, `dataset.shape == task.shape`, `task.needs <= method.serves`. `refusal` reads
-these lines for `check`, the docs and the tests.
+What may be combined is data that `refusal` reads: `task.needs <= model.skills`, `model.kind in
+method.works_on`, `dataset.shape == task.shape`, `task.needs <= method.serves`.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from mulgil.flow import (
     Segment,
     Skill,
     Source,
+    Template,
     Text,
 )
 from mulgil.networks import Learner, Network
@@ -175,6 +175,10 @@ class Tokenizer(ABC):
         """Return what every prompt begins with."""
         raise NotImplementedError(type(self).__name__)
 
+    def around(self, texts: int) -> Template:
+        """Return the special tokens around one text, or two; ModelError if none parts the two."""
+        raise NotImplementedError(type(self).__name__)
+
     def asked(self, texts: Sequence[tuple[str, str]]) -> Encoded:
         """Encode the questions of prompts.
 
@@ -231,6 +235,10 @@ class Model(ABC):
     def longest(self) -> int | None:
         """Return the longest row that the model can read, in tokens; None knows no limit."""
         return None
+
+    def rate(self, needs: frozenset[Skill]) -> float:
+        """Return the peak learning rate for such a task where the recipe names none."""
+        return 5e-5
 
     @abstractmethod
     def build(self, tokenizer: Any, head: Head, precision: str, device: str, seed: int) -> Network:
@@ -361,14 +369,9 @@ def refusal(
     method: type[Method] | Method,
     names: dict[str, str],
 ) -> str | None:
-    """Return why these four cannot be combined, or None.
+    """Return why these four, or those of these classes, cannot be combined, or None.
 
-    Args:
-        dataset: the data set, or its class.
-        model: the model, or its class.
-        task: the task, or its class.
-        method: the method, or its class.
-        names: `{"data": ..., "model": ..., "task": ..., "method": ...}` as the user wrote them.
+    `names` says how the user wrote them: `{"data": ..., "model": ..., "task": ..., "method": ...}`.
     """
     if dataset.shape not in {task.shape, "any"}:
         return (

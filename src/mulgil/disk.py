@@ -44,6 +44,10 @@ def _reason(error: OSError) -> str:
 
 def refused(path: Path, error: OSError, needed: int) -> StorageError:
     """Return the one line for a write that the disk refused."""
+    if error.errno == errno.ENOENT and not path.parent.is_dir():
+        return StorageError(
+            f"{path}: cannot be written: the folder {path.parent} is missing; make it first"
+        )
     try:
         free = f"{shutil.disk_usage(_existing(path)).free:,}"
     except OSError:

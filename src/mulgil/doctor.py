@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mulgil import fetch, hardware
+from mulgil import extras, fetch, hardware
 
 SIZE = 1024
 """Rows and columns of the matrices that are multiplied to see which arithmetic pays."""
@@ -19,6 +20,7 @@ def look() -> dict[str, Any]:
     found: dict[str, Any] = dict(hardware.versions())
     found |= hardware.describe()
     found |= _arithmetic()
+    found |= {f"[{extra}]": _extra(name) for name, extra in extras.EXTRAS.items()}
     free = hardware.memory()[1]
     found["memory free"] = f"{free / 2**30:.1f} GB"
     cache = fetch.cache_folder()
@@ -34,6 +36,13 @@ def look() -> dict[str, Any]:
     )
     found["hub"] = "offline" if os.environ.get("HF_HUB_OFFLINE") == "1" else "asked when needed"
     return found
+
+
+def _extra(name: str) -> str:
+    """Return the version of a package that an extra brings, or how to get it."""
+    if extras.missing([name]):
+        return f"no {name}; {extras.remedy([name])}"
+    return f"{name} {metadata.version(name)}"
 
 
 def _arithmetic() -> dict[str, Any]:

@@ -162,21 +162,30 @@ def headlines(task: Task, scored: Judged) -> dict[str, float]:
 
 
 def intervals(task: Task, scored: Judged, seed: int) -> dict[str, Any]:
-    """Return `{metric: {figure: {"value", "low", "high"}}}` with bootstrap intervals."""
+    """Return `{metric: {figure: {"value", "low", "high"}}}` with bootstrap intervals.
+
+    Of a metric that has no intervals a figure is `{"value"}` alone.
+    """
     metrics = {name: registry.load("metrics", name)() for name in task.metrics}
     sums = {
         name: (metric.rows(scored), metric.figures)
         for name, metric in metrics.items()
-        if isinstance(metric, RowMetric)
+        if isinstance(metric, RowMetric) and metric.intervals
     }
-    found = statistics.bootstrap_sums(sums, len(scored), seed=seed)
-    for name in metrics.keys() - found.keys():
-        found[name] = statistics.bootstrap(
-            lambda rows, metric=metrics[name]: metric.compute(scored.take(rows)),  # type: ignore[misc]
-            len(scored),
-            seed=seed,
-        )
-    return {
-        name: {figure: interval.as_dict() for figure, interval in found[name].items()}
-        for name in metrics
-    }
+    drawn = statistics.bootstrap_sums(sums, len(scored), seed=seed)
+    found: dict[str, Any] = {}
+    for name, metric in metrics.items():
+        if not metric.intervals:
+            figures = metric.compute(scored)
+            found[name] = {figure: {"value": value} for figure, value in figures.items()}
+            continue
+        if name in sums:
+            trials = metric.trials(sums[name][0].sum(0), len(scored))
+            each = {
+                figure: statistics.at_edge(interval, trials.get(figure, 0.0))
+                for figure, interval in drawn[name].items()
+            }
+        else:
+            each = statistics.bootstrap(metric.drawn(scored), len(scored), seed=seed)
+        found[name] = {figure: interval.as_dict() for figure, interval in each.items()}
+    return found

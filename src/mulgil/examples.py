@@ -129,7 +129,7 @@ class EntitiesExample(Example):
 
     text: str = dataclasses.field(metadata=_names(*_TEXT))
     entities: tuple[Span, ...] | None = dataclasses.field(
-        default=None, metadata=_names("entities spans tags ner labels", "개체 개체명 태그")
+        default=None, metadata=_names("entities spans tags ner_tags ner labels", "개체 개체명 태그")
     )
 
 

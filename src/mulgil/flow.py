@@ -16,9 +16,9 @@ import numpy as np
 
 from mulgil.examples import Example, Span
 
-Kind = Literal["encoder", "decoder", "seq2seq", "classic", "features", "endpoint"]
+Kind = Literal["encoder", "decoder", "seq2seq", "classic", "features", "nli", "endpoint"]
 """What a model is: which way its text flows, a network of the house that is taught as a whole, that
-it only makes features, or that it is served."""
+it only makes features, that it only judges what follows from a text, or that it is served."""
 
 Skill = Literal[
     "pool", "pair", "rate", "tokens", "fill", "score", "both", "relate", "write", "choose"
@@ -45,6 +45,40 @@ Text = str | tuple[str, str]
 def each_of(text: Text) -> tuple[str, ...]:
     """Return the one text, or the two."""
     return (text,) if isinstance(text, str) else text
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Template:
+    """The special tokens around one text, or around two.
+
+    Attributes:
+        slots: ids before the first text, between (or after the only one), and after the second.
+        slot_kinds: to which text the model counts each of them.
+        kinds: to which text it counts the tokens of the texts.
+    """
+
+    slots: tuple[tuple[int, ...], ...]
+    slot_kinds: tuple[tuple[int, ...], ...]
+    kinds: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of special tokens."""
+        return sum(map(len, self.slots))
+
+    @property
+    def split(self) -> bool:
+        """Whether the model tells the texts apart by their kind."""
+        return any(self.kinds) or any(map(any, self.slot_kinds))
+
+    def row(self, *texts: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return ids and kinds of a row made of these texts' ids."""
+        ids, kinds = [*self.slots[0]], [*self.slot_kinds[0]]
+        for number, text in enumerate(texts):
+            ids += [*text, *self.slots[number + 1]]
+            kinds += [self.kinds[number]] * len(text)
+            kinds += self.slot_kinds[number + 1]
+        return ids, kinds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,11 +115,13 @@ class Parts:
         rows: `{"train" | "valid" | "test" | "all": rows}`; "all" is cut into parts later.
         rejected: rows that were left out, with reasons; rows in = rows used + rows rejected.
         notes: what was guessed or noticed (encoding, columns, delimiter), one sentence each.
+        columns: the user's own name of each field's column, where the rows come from a table.
     """
 
     rows: dict[str, Sequence[Example]]
     rejected: list[Rejected] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    columns: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -224,12 +260,16 @@ class Head:
         pooling: "own" keeps the checkpoint's own class's head where it has one; "mean" always
             takes the mean over the tokens, as a probe of frozen features wants it.
         places: characters of a token that get scores of their own; later ones share the last.
+        labels: names of the scores of a row, in their order; () where they have none.
+        several: whether a row may have any number of them.
     """
 
     skill: Skill
     outputs: int
     pooling: Literal["own", "mean"] = "own"
     places: int = 1
+    labels: tuple[str, ...] = ()
+    several: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ look at one file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -68,10 +69,35 @@ def memory() -> tuple[int, int]:
     return sizes.get("MemTotal", 0), sizes.get("MemAvailable", 0)
 
 
+_peaks = 0
+"""Peaks that were begun in this process, or -1 where none but the first could be."""
+
+
+def begin_peak() -> None:
+    """Forget how much memory this process has held, so that each of its runs has its own peak.
+
+    Linux alone can; elsewhere the second run of a process has none.
+    """
+    global _peaks
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        _peaks = 1
+    except OSError:
+        _peaks = 1 if _peaks == 0 else -1
+
+
+def run_peak() -> int | None:
+    """Return the most memory that was held since `begin_peak`, in bytes; None where unknown."""
+    return (peak_memory() or None) if _peaks >= 0 else None
+
+
 def peak_memory() -> int:
     """Return the most memory that this process has held so far, in bytes; 0 where unknown."""
     if sys.platform == "win32":
         return 0
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,22 +3,41 @@
     Scored: labels   Rated: numbers   Tagged: entities   Written: texts
     Likelihood: how likely a text was   Composed: the last two together
 
-Chosen: one frozen dataclass for each sort of answer, and `take` on all of them, so that a bootstrap
-can draw rows without knowing what they hold. It costs a copy of the rows for each draw of a metric
-that is no sum over rows.
+Chosen: one frozen dataclass for each sort of answer, and one `take` for all of them, so that a
+bootstrap can draw rows without knowing what they hold. It costs a copy of the rows for each draw of
+a metric that is no sum over rows.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 from mulgil.examples import Span
 from mulgil.flow import Array
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Scored:
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Fields that hold a row each, but for `labels`; the first is never left out."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, dataclasses.fields(self)[0].name))
+
+    def take(self, rows: Array) -> Self:
+        """Return these rows only (with repeats, for a bootstrap)."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "labels"]
+        return dataclasses.replace(self, **{n: _taken(getattr(self, n), rows) for n in names})
+
+
+def _taken(values: Any, rows: Array) -> Any:
+    if not isinstance(values, tuple):
+        return values[rows]
+    return tuple(values[row] for row in rows.tolist()) if values else ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored(_Rows):
     """Gold and predicted answers of the same rows, as metrics read them.
 
     Attributes:
@@ -33,16 +52,9 @@ class Scored:
     probabilities: Array
     labels: tuple[str, ...]
 
-    def __len__(self) -> int:
-        return len(self.gold)
 
-    def take(self, rows: Array) -> Scored:
-        """Return these rows only (with repeats, for a bootstrap)."""
-        return Scored(self.gold[rows], self.predicted[rows], self.probabilities[rows], self.labels)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Likelihood:
+@dataclasses.dataclass(frozen=True)
+class Likelihood(_Rows):
     """How likely a language model finds the tokens that it was asked for, a row a text's part.
 
     Attributes:
@@ -57,16 +69,9 @@ class Likelihood:
     correct: Array
     bytes: Array
 
-    def __len__(self) -> int:
-        return len(self.nats)
 
-    def take(self, rows: Array) -> Likelihood:
-        """Return these rows only (with repeats, for a bootstrap)."""
-        return Likelihood(self.nats[rows], self.tokens[rows], self.correct[rows], self.bytes[rows])
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rated:
+@dataclasses.dataclass(frozen=True)
+class Rated(_Rows):
     """Gold and predicted numbers of the same rows.
 
     Attributes:
@@ -77,16 +82,9 @@ class Rated:
     gold: Array
     predicted: Array
 
-    def __len__(self) -> int:
-        return len(self.gold)
 
-    def take(self, rows: Array) -> Rated:
-        """Return these rows only (with repeats, for a bootstrap)."""
-        return Rated(self.gold[rows], self.predicted[rows])
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tagged:
+@dataclasses.dataclass(frozen=True)
+class Tagged(_Rows):
     """Gold and predicted entities of the same rows, spans of the text in NFC.
 
     Attributes:
@@ -101,17 +99,9 @@ class Tagged:
     sizes: Array
     labels: tuple[str, ...]
 
-    def __len__(self) -> int:
-        return len(self.gold)
 
-    def take(self, rows: Array) -> Tagged:
-        """Return these rows only (with repeats, for a bootstrap)."""
-        gold, predicted = _taken(self.gold, rows), _taken(self.predicted, rows)
-        return Tagged(gold, predicted, self.sizes[rows], self.labels)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Written:
+@dataclasses.dataclass(frozen=True)
+class Written(_Rows):
     """Texts that should have been written and texts that were: answers, summaries, translations.
 
     Attributes:
@@ -121,13 +111,6 @@ class Written:
 
     gold: tuple[tuple[str, ...], ...]
     predicted: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.gold)
-
-    def take(self, rows: Array) -> Written:
-        """Return these rows only (with repeats, for a bootstrap)."""
-        return Written(_taken(self.gold, rows), _taken(self.predicted, rows))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,43 +131,12 @@ class Attempts:
         return len(self.figures)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Composed:
-    """`Likelihood` of the gold targets and `Written` texts of the same rows, for metrics of both.
+@dataclasses.dataclass(frozen=True)
+class Composed(Written, Likelihood):
+    """Likelihoods of the gold targets and texts of the same rows, for metrics of both.
 
-    Attributes:
-        nats: float64 [N].
-        tokens: float64 [N].
-        correct: float64 [N].
-        bytes: float64 [N].
-        gold: for each row its target, in a tuple.
-        predicted: for each row what was written; () where nothing was.
+    In `gold` stands each row's target alone, `predicted` is () where nothing was written.
     """
-
-    nats: Array
-    tokens: Array
-    correct: Array
-    bytes: Array
-    gold: tuple[tuple[str, ...], ...]
-    predicted: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.nats)
-
-    def take(self, rows: Array) -> Composed:
-        """Return these rows only (with repeats, for a bootstrap)."""
-        return Composed(
-            self.nats[rows],
-            self.tokens[rows],
-            self.correct[rows],
-            self.bytes[rows],
-            _taken(self.gold, rows),
-            _taken(self.predicted, rows) if self.predicted else (),
-        )
-
-
-def _taken(values: tuple[Any, ...], rows: Array) -> tuple[Any, ...]:
-    return tuple(values[row] for row in rows.tolist())
 
 
 Judged = Scored | Likelihood | Rated | Tagged | Written | Composed

@@ -7,6 +7,7 @@ Chosen: it is loaded once a process, when the first text comes, since it takes 0
 from __future__ import annotations
 
 import functools
+from importlib import metadata
 from typing import Any
 
 from mulgil.errors import ModelError
@@ -29,6 +30,15 @@ def module(wanted_by: str, instead: str) -> Any:
             f'{wanted_by} needs kiwipiepy; pip install "mulgil[korean]", or take {instead}'
         ) from error
     return kiwipiepy
+
+
+def versions(wanted_by: str, instead: str) -> str:
+    """Return the versions of the package and of its model, which decide the morphemes.
+
+    Arguments and errors are those of `module`.
+    """
+    module(wanted_by, instead)
+    return f"{metadata.version('kiwipiepy')} (model {metadata.version('kiwipiepy_model')})"
 
 
 def analyser(wanted_by: str, instead: str) -> Any:

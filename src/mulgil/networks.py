@@ -60,11 +60,12 @@ class Network(ABC):
         [places * outputs, width], bias [places * outputs].
         """
 
-    def telling(self, count: int) -> list[dict[str, float]] | None:
+    def telling(self, count: int, lowering: bool = False) -> list[dict[str, float]] | None:
         """Return what raises each score most, `{what: by how much}`, the heaviest first.
 
         Args:
             count: entries of each score at most.
+            lowering: what lowers it most instead, by figures below 0.
 
         Returns:
             One dictionary a score; None of a network whose weights tell nothing by themselves.
@@ -165,7 +166,13 @@ class Learner(ABC):
 
 
 class Solved(Learner):
-    """Learns at once, from all rows."""
+    """Learns at once, from all rows.
+
+    Attributes:
+        say: where lines for people go while it learns; an engine sets it.
+    """
+
+    say: Callable[[str], None] | None = None
 
     @abstractmethod
     def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
@@ -183,7 +190,8 @@ class Stepped(Learner):
     def update(self, learning_rate: float, clip: float, weight: float) -> float:
         """Divide gradients by `weight`, clip, step, clear; return the norm before clipping.
 
-        When the norm is NaN or infinite nothing is changed.
+        When the norm is NaN or infinite nothing is changed, and nothing but the gradients when
+        `weight` is 0: its batches asked for nothing.
         """
 
     @abstractmethod

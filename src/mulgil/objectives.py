@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from mulgil.examples import Example
@@ -35,10 +35,21 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     single: ClassVar[bool] = True
     """Whether it is one figure, which can pick the best weights, and not a table of them."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages beyond the plain installation that it needs: keys of `extras.EXTRAS`."""
+    intervals: ClassVar[bool] = True
+    """Whether its figures get an interval; the counts of a table of all pairs of labels do not."""
 
     @abstractmethod
     def compute(self, scored: Any) -> dict[str, float]:
         """Return `{name: value}`; the first is the headline. Defined values for empty classes."""
+
+    def drawn(self, scored: Any) -> Callable[[Array], dict[str, float]]:
+        """Return what computes the figures of drawn rows: of their numbers, with repeats.
+
+        A metric that is no sum over rows can do here once what every draw needs.
+        """
+        return lambda rows: self.compute(scored.take(rows))
 
 
 class RowMetric(Metric):
@@ -51,6 +62,13 @@ class RowMetric(Metric):
     @abstractmethod
     def figures(self, total: Array, count: int) -> dict[str, float]:
         """Return `{name: value}` of a sum over `count` rows, float64 [K]; defined for none."""
+
+    def trials(self, total: Array, count: int) -> dict[str, float]:
+        """Return of how many yes or no each figure is the share; {} where they are no shares.
+
+        Where such a figure is 0 or 1 no resample differs, and the trials say how sure it is.
+        """
+        return {}
 
     def compute(self, scored: Any) -> dict[str, float]:
         return self.figures(self.rows(scored).sum(0), len(scored))
@@ -69,6 +87,8 @@ class Task(ABC):
     needs: ClassVar[frozenset[Skill]]
     metrics: ClassVar[tuple[str, ...]]
     """Metrics of an evaluation; the first decides early stopping and the best checkpoint."""
+    apart: ClassVar[tuple[str, ...]] = ()
+    """Fields that several rows may share: a cut keeps rows that share one on one side of it."""
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -136,7 +136,7 @@ class MasterAdamW:
         }
         self._groups = [_Group("decay", weight_decay), _Group("plain", 0.0)]
         self._tables: list[_Table] = []
-        self._coast = torch.zeros(1, dtype=torch.float64)  # [steps + 1]
+        self._coast = torch.zeros(1, dtype=torch.float64)  # [steps + 1], and room for more
         names = {name for name, p in module.named_parameters() if p.requires_grad}
         unknown = [n for n in (*sparse, *transposed) if n not in names]
         if unknown:
@@ -293,7 +293,8 @@ class MasterAdamW:
     def _extend(self, lr: float) -> None:
         """Add this step's coasting, per unit of m/sqrt(v) at an earlier step, to the record."""
         now, (beta1, beta2) = self.steps, self.betas
-        self._coast = torch.cat([self._coast, self._coast.new_zeros(1)])
+        if now >= len(self._coast):  # twice the room, so that it is seldom copied
+            self._coast = torch.cat([self._coast, torch.zeros_like(self._coast)])
         since = torch.arange(max(0, now - _WINDOW), now, dtype=torch.float64)
         factor = lr * math.sqrt(1.0 - beta2**now) / (1.0 - beta1**now)
         self._coast[max(0, now - _WINDOW) : now] += factor * torch.pow(
@@ -348,7 +349,8 @@ class MasterAdamW:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a continuation needs, flat, for safetensors (no copies: save soon)."""
-        out = {"layout": self._seal, "steps": torch.tensor([self.steps]), "coast": self._coast}
+        coast = self._coast[: self.steps + 1]
+        out = {"layout": self._seal, "steps": torch.tensor([self.steps]), "coast": coast}
         for group in self._groups:
             out |= {
                 f"{group.name}.master": group.master,

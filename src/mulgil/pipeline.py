@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mulgil import evaluation, fetch, hardware, registry, splits
+from mulgil import classes, evaluation, extras, fetch, hardware, registry, splits
 from mulgil.contracts import Dataset, Method, Model, Tokenizer, refusal
 from mulgil.encoding import batches
 from mulgil.errors import SettingError, nearest
@@ -71,9 +71,11 @@ def run(recipe: Recipe, root: Path, resume: bool = False, say: Say = lambda line
         if folder.finished:
             say(f"{folder.path} is finished; nothing to do")
             return folder.path
+        hardware.begin_peak()
         made = prepare(recipe, say)  # steps 1 to 5
         network = build(made)
         learner = teach(made, network, folder)  # step 6
+        folder.recipe = made.recipe.dump(folder.path)
         folder.settle(_provenance(made), made.schema)
         outcome = _fit(made, learner, folder)  # step 7
         _keep(made, learner.network, folder)
@@ -97,6 +99,7 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
             f'method "{recipe.method.name}" stands on what a model has learnt; give one with'
             " model.pretrained, or take method full"
         )
+    extras.require(_packages(recipe, task))
     _metric(recipe, task)
     device, precision = hardware.resolve(recipe.trainer, model.kind)
 
@@ -104,7 +107,8 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     parts, schema = load_splits(recipe, dataset, task)
     counts = ", ".join(f"{name} {len(rows):,}" for name, rows in parts.items())
     named = [name for name in task.tally(parts.train, schema) if _known(name, schema)]
-    labels = f"; labels {', '.join(named)}" if named else ""
+    more = f" and {len(named) - classes.MANY:,} more" if len(named) > classes.MANY else ""
+    labels = f"; labels {', '.join(named[: classes.MANY])}{more}" if named else ""
     say(f"2 data       {recipe.data.name}: {counts}{labels}")
     for note in parts.notes:
         say(f"             {note}")
@@ -113,6 +117,10 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     say(f"3 model      {recipe.model.name}: {origin(recipe.model.settings) or 'from scratch'}")
     if source is not None and not known:
         say("             weights are random: the checkpoint gives its architecture and tokenizer")
+
+    if recipe.trainer.learning_rate is None:
+        trainer = recipe.trainer.model_copy(update={"learning_rate": model.rate(task.needs)})
+        recipe = dataclasses.replace(recipe, trainer=trainer)
 
     tokenizer = _tokenizer(recipe, model, method, source, parts, task)
     say(f"4 tokenizer  {recipe.tokenizer.name}")
@@ -126,16 +134,29 @@ def prepare(recipe: Recipe, say: Say = lambda line: None) -> Prepared:
     )
 
 
+def _packages(recipe: Recipe, task: Task) -> Iterator[str]:
+    """Yield the packages beyond the plain installation that a run needs."""
+    for section in WINGS:
+        yield from getattr(recipe, section).settings.packages
+    for name in task.metrics:
+        yield from registry.load("metrics", name).packages
+    if recipe.trainer.tensorboard:
+        yield "tensorboard"
+
+
 def _known(name: str, schema: Schema) -> bool:
     """Say whether what is tallied is a label, or a kind of entity."""
     return name in schema.labels or f"B-{name}" in schema.labels
 
 
-def load_splits(recipe: Recipe, dataset: Dataset, task: Task) -> tuple[Splits, Schema]:
+def load_splits(
+    recipe: Recipe, dataset: Dataset, task: Task, download: bool = True
+) -> tuple[Splits, Schema]:
     """Step 2: read, cut, and leave out rows that the task cannot use."""
     settings = recipe.data.settings
-    parts = splits.complete(dataset.read(fetch.collect(dataset)), settings, task.text)
-    schema = task.schema(parts.train)
+    read = dataset.read(fetch.collect(dataset, download=download))
+    parts = splits.complete(read, settings, task.text, task.apart)
+    schema = classes.schema_of(parts, task, settings.max_rejected)
     if isinstance(task, LanguageTask):
         return parts, schema
     for name, rows in parts.items():
@@ -214,7 +235,8 @@ def teach(made: Prepared, network: Network, folder: RunDir | None = None) -> Lea
         moved = f"{learner.trainable:,} of {network.parameters_total:,} weights learn"
         headed = not isinstance(made.task, LanguageTask)
         solved = "a linear head is solved" if headed else f"solved at once, {moved}"
-        what = moved if isinstance(learner, Stepped) else solved
+        stepped = f"{moved}, learning rate {made.recipe.trainer.learning_rate:g}"
+        what = stepped if isinstance(learner, Stepped) else solved
         what = "nothing learns; rows are asked" if made.method.prompts else what
         folder.say(
             f"6 method     {made.recipe.method.name}: {what}; {made.precision} on {made.device}"
@@ -257,10 +279,8 @@ def _fit(made: Prepared, learner: Learner, folder: RunDir) -> Outcome:
         require_space(folder.path, 3 * size, "two checkpoints and the model")
     engine = registry.load("engines", made.recipe.trainer.engine)()
     outcome: Outcome = engine.fit(learner, made.loaders, made.recipe.trainer, folder, metric(made))
-    folder.say(
-        f"7 trainer    {outcome.stopped}: {outcome.steps:,} steps, {outcome.epochs:g} epochs,"
-        f" {outcome.seconds:.1f} s"
-    )
+    steps = f"{outcome.steps:,} steps, {outcome.epochs:g} epochs, " if outcome.steps else ""
+    folder.say(f"7 trainer    {outcome.stopped}: {steps}{outcome.seconds:.1f} s")
     return outcome
 
 
@@ -329,6 +349,7 @@ def _provenance(made: Prepared) -> dict[str, Any]:
         "data": {name: splits.fingerprint(rows) for name, rows in made.splits.items()},
         "model": checksum or "from scratch",
         "tokenizer": made.tokenizer.fingerprint(),
+        "columns": made.splits.columns,
         "seeds": {"data": made.recipe.data.settings.seed, "trainer": made.recipe.trainer.seed},
         "precision": made.precision,
         "device": made.device,

@@ -63,6 +63,7 @@ def _work(made: Prepared) -> dict[str, Any]:
     if isinstance(learner, Stepped):
         batches = loaders.train.batches(0)
         plan["steps"] = round(epochs * -(-batches // trainer.accumulate))
+        plan["learning_rate"] = trainer.learning_rate
         one = _step_seconds(made, learner)
         looks = epochs / trainer.evaluate_every
         answering = one / 3 * (looks * len(loaders.valid) + len(loaders.test))
@@ -106,6 +107,10 @@ def _asked(made: Prepared, learner: Any) -> dict[str, Any]:
         "unit": "characters" if served else "tokens",
     }
     if served:
+        whole = round(prompt["asked"] * (prompt["shared"] + prompt["question"]))
+        written = prompt["asked"] * max(asking.plan.most, 1)
+        usage = {"prompt_tokens": whole, "completion_tokens": written}
+        prompt["cost"] = made.model.cost(usage)  # type: ignore[attr-defined]
         return {"prompt": prompt, "seconds": None}
     rows = np.arange(min(ASKED_ROWS, len(loader)))
     started = time.monotonic()

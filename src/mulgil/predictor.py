@@ -1,13 +1,15 @@
 """From a run folder to answers: rows in, rows out, with a probability for each possible answer.
 
 Chosen: rows are answered in chunks, sorted by length within a chunk, so that a stream of any
-size needs the memory of one chunk; a bad row gives `{"error": ...}` in its own place. It costs
-that the first answer of a stream waits for its chunk.
+size needs the memory of one chunk; a bad row gives `{"error": ...}` in its own place. Threads may
+share a predictor; their chunks are answered one after the other. It costs that the first answer of
+a stream waits for its chunk.
 """
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ class Predictor:
             raise RunError(f"{path}: has no model yet; go on with mulgil train --resume")
         verify_folder(path / "model")
         self.path = path
+        self._turn = threading.RLock()  # networks set themselves up for what they do
         _only_answering(path, overrides)
         self.recipe = recipe.read(str(path / "recipe.toml"), overrides)
         self.schema: Schema = read_schema(path)
@@ -91,7 +94,8 @@ class Predictor:
         """Yield the text that answers a row, piece by piece, while it is being written.
 
         All pieces together are the `output`, or `continuation`, that `predict` gives for the row
-        alone. With beams there is one piece. Whoever leaves early stops the writing.
+        alone. With beams there is one piece. Whoever leaves early stops the writing. Meanwhile no
+        other thread may ask.
 
         Args:
             row: as `predict` takes it.
@@ -116,6 +120,10 @@ class Predictor:
         return _pieces(tokens, known, reader, len(getattr(network, "until", "")))
 
     def _answers(self, rows: list[Example]) -> list[dict[str, Any]]:
+        with self._turn:
+            return self._answered(rows)
+
+    def _answered(self, rows: list[Example]) -> list[dict[str, Any]]:
         task, network = self.task, self.network
         if isinstance(task, LanguageTask) and isinstance(network, LanguageNetwork):
             return task.respond([str(task.text(row)) for row in rows], network, self.tokenizer)
@@ -142,8 +150,9 @@ class Predictor:
         )
 
     def _measured(self, loader: BatchLoader) -> Any:
-        tokenizer = self.tokenizer
-        return evaluation.measure(self.network, loader, self.task, self.schema, tokenizer=tokenizer)
+        task, schema, tokenizer = self.task, self.schema, self.tokenizer
+        with self._turn:
+            return evaluation.measure(self.network, loader, task, schema, tokenizer=tokenizer)
 
     def probabilities(self, texts: Sequence[Any]) -> Array:
         """Return float64 [texts, labels].
@@ -159,17 +168,27 @@ class Predictor:
         found: Array = self._measured(self._batches(good, scored=False))
         return found
 
-    def score(self, rows: Sequence[Example]) -> tuple[Any, Any]:
+    def score(self, rows: Sequence[Example], schema: Schema | None = None) -> tuple[Any, Any]:
         """Return gold answers (None without) and what is measured of rows.
+
+        Args:
+            rows: with gold answers.
+            schema: by which they are judged: the run's own, or one with more labels behind its
+                own, which all rows are answered with at a probability of 0.
 
         Raises:
             DataError: a row cannot be scored.
         """
+        judged = schema or self.schema
         if not isinstance(self.task, LanguageTask):
-            problems = [(row, self.task.problem(row, self.schema)) for row in rows]
+            problems = [(row, self.task.problem(row, judged)) for row in rows]
             for row, reason in problems:
                 if reason:
                     raise DataError(f"{row.id}: {reason}")
+        more = len(judged.labels) - len(self.schema.labels)
+        if more and isinstance(self.task, LabelTask):
+            measured = self._measured(self._batches(rows, scored=False))
+            return self.task.targets(rows, judged), np.pad(measured, ((0, 0), (0, more)))
         loader = self._batches(rows, scored=True)
         return loader.gold, self._measured(loader)
 

@@ -65,8 +65,8 @@ class TrainerSettings(Settings):
     """Where the steps run: `mulgil list engines`."""
     epochs: float = pydantic.Field(3.0, gt=0, le=10_000)
     """Passes over the training rows; a fraction stops within one."""
-    learning_rate: float = pydantic.Field(5e-5, gt=0, le=10)
-    """Peak learning rate."""
+    learning_rate: float | None = pydantic.Field(None, gt=0, le=10)
+    """Peak learning rate; without it the model's own, by its kind and width (step 6 says it)."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up: to zero in a line, in a cosine, or not."""
     warmup: float = pydantic.Field(0.06, ge=0, lt=1)

@@ -42,8 +42,9 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
     )
     measured = evaluation.measure(network, loader, made.task, made.schema, tokenizer=made.tokenizer)
     write_predictions(folder, made.task, made.schema, made.splits.test, loader.gold, measured)
-    asked = _asked(network, made, measured)
+    asked = _asked(network, made, measured) | _paid(network, made, learner)
     rows = {name: len(part) for name, part in made.splits.items()}
+    peak = hardware.run_peak()
     speed = rows["train"] * outcome.epochs / max(outcome.seconds, 1e-9)
     result = {
         "format": FORMAT,
@@ -61,7 +62,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
         "multi_label": made.schema.multi_label,
         **score(made.task, made.schema, loader.gold, measured, recipe.trainer.seed),
         **asked,
-        **_telling(network, made.schema),
+        **_telling(network, made.schema, head.skill == "rate"),
         "valid": None if outcome.best is None else {metric: outcome.best},
         "rows": {**rows, "rejected": len(made.splits.rejected)},
         "overlap": _overlap(made),
@@ -72,7 +73,7 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
             "seconds": round(outcome.seconds, 2),
             "stopped": outcome.stopped,
             "rows_per_second": round(speed, 1),
-            "peak_memory_gb": round(hardware.peak_memory() / 2**30, 2),
+            **({} if peak is None else {"peak_memory_gb": round(peak / 2**30, 2)}),
         },
         "notes": [*made.splits.notes, *spoken(asked)],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -80,10 +81,17 @@ def finish(folder: RunDir, made: Any, learner: Learner, outcome: Outcome, metric
     folder.write_json("result.json", result)
 
 
-def _telling(network: Any, schema: Schema) -> dict[str, Any]:
-    """Return what raises the score of each label most; {} where weights tell nothing."""
-    told = network.telling(TOLD)
-    return {} if told is None else {"telling": dict(zip(schema.labels, told, strict=True))}
+def _telling(network: Any, schema: Schema, rated: bool) -> dict[str, Any]:
+    """Return what raises the score of each label most; {} where weights tell nothing.
+
+    Of a rating it is also what lowers it.
+    """
+    told, names = network.telling(TOLD), schema.labels
+    if told is None:
+        return {}
+    if rated:
+        told, names = [*told, *network.telling(TOLD, lowering=True)], ("raises", "lowers")
+    return {"telling": dict(zip(names, told, strict=True))}
 
 
 def _asked(network: Any, made: Any, measured: Any) -> dict[str, Any]:
@@ -116,6 +124,17 @@ def _asked(network: Any, made: Any, measured: Any) -> dict[str, Any]:
     return told
 
 
+def _paid(network: Any, made: Any, learner: Learner) -> dict[str, Any]:
+    """Return what a served model was asked in all, and what that costs by the recipe's prices."""
+    price = getattr(made.model, "cost", None)
+    if price is None or not made.method.prompts:
+        return {}
+    both: list[Any] = [learner.network, network]  # what chose the examples, and what was scored
+    own = [each.told.get("usage", {}) for each in both]
+    usage = {name: sum(counts[name] for counts in own if name in counts) for name in own[-1]}
+    return {"usage": usage | {"cost": price(usage)}} if usage else {}
+
+
 def spoken(asked: dict[str, Any]) -> list[str]:
     """Return what `_asked` tells, as sentences for the notes of a run."""
     spread = [
@@ -125,14 +144,28 @@ def spoken(asked: dict[str, Any]) -> list[str]:
     ]
     short = asked.get("prompts", {}).get("shortened", 0)
     room = [f"{short:,} questions had no room for all examples"] if short else []
-    return [*spread, *room]
+    return [*spread, *room, *_bill(asked.get("usage"))]
+
+
+def _bill(usage: dict[str, Any] | None) -> list[str]:
+    """Return what a served model was asked, as a sentence."""
+    if not usage:
+        return []
+    cost = usage["cost"]
+    told = "; model.price_in and model.price_out would tell the cost" if cost is None else ""
+    return [
+        f"{usage['requests']:,} requests ({usage['cached']:,} answers were kept from before):"
+        f" {usage['prompt_tokens']:,} tokens read, {usage['completion_tokens']:,} written"
+        + (told or f"; cost {cost:,.4g} by the prices of the recipe")
+    ]
 
 
 def _overlap(made: Any) -> dict[str, int]:
     """Return how many rows of a part stand in another; a corpus was parted by its texts."""
     if isinstance(made.task, LanguageTask):
         return {}
-    return inspect.overlap(inspect.keys(made.splits, made.task))
+    counts = inspect.overlap(inspect.keys(made.splits, made.task))
+    return counts | inspect.shared(made.splits, made.task)
 
 
 def score(task: Task, schema: Schema, gold: Any, measured: Any, seed: int) -> dict[str, Any]:

@@ -243,6 +243,7 @@ class RunDir:
         """
         path = self.path / "provenance.json"
         if path.exists():
+            _compare(self.path, self.recipe)  # what was not set when it was opened is set by now
             before = read_json(path)
             for key in ("data", "model", "tokenizer"):
                 if before.get(key) != provenance.get(key):
@@ -273,12 +274,21 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path.parent}: has no {path.name}; is it a finished run folder?") from None
+        raise RunError(f"{path.parent}: {_lacks(path)}") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: damaged: {error}; use another copy") from None
     if not isinstance(value, dict):
         raise RunError(f"{path}: damaged: not a table; use another copy")
     return value
+
+
+def _lacks(path: Path) -> str:
+    """Say what it means that a run has no such file."""
+    if not (path.parent / "recipe.toml").exists():
+        return "is no run folder (it has no recipe.toml)"
+    if path.name == "result.json":
+        return "is not finished (it has no result.json); go on with mulgil train --resume"
+    return f"has no {path.name}; use another copy of the folder"
 
 
 def read_schema(path: Path) -> Schema:
@@ -303,6 +313,8 @@ def _compare(path: Path, text: str) -> None:
     for section in sorted({*before, *after} - {"name"}):
         old, new = before.get(section, {}), after.get(section, {})
         for key in sorted({*old, *new}):
+            if key == "learning_rate" and key not in new:
+                continue  # the model has not said it yet
             if old.get(key) != new.get(key) and f"{section}.{key}" not in MAY_CHANGE:
                 changes.append(f"{section}.{key} was {old.get(key)!r}, is {new.get(key)!r}")
     if changes:

@@ -41,6 +41,11 @@ class Settings(pydantic.BaseModel):
         protected_namespaces=(),
     )
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages beyond the plain installation that are needed: keys of `extras.EXTRAS`."""
+        return ()
+
 
 S = TypeVar("S", bound=Settings)
 
@@ -150,20 +155,21 @@ def dump(tables: dict[str, dict[str, Any]], top: dict[str, Any]) -> str:
         tables: `{section: {key: str | int | float | bool | list | dict of scalars | None}}`.
         top: the keys before the first table.
     """
-    lines = [f"{key} = {_toml(value)}" for key, value in top.items()]
+    lines = [f"{key} = {toml(value)}" for key, value in top.items()]
     for section, values in tables.items():
         lines += ["", f"[{section}]"]
         for key, value in values.items():
-            lines.append(f"# {key} is not set" if value is None else f"{key} = {_toml(value)}")
+            lines.append(f"# {key} is not set" if value is None else f"{key} = {toml(value)}")
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """Return a value as TOML writes it, in one line."""
     if isinstance(value, dict):
-        inner = ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items())
+        inner = ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items())
         return f"{{ {inner} }}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml(item) for item in value) + "]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, float):
@@ -212,7 +218,8 @@ def build(
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in (section, *first["loc"]) if part != "")
         rule = _explain(first, key, [*also, *model.model_fields])
-        raise SettingError(f"{table.at(key)}: {rule}") from None
+        place = table.at(key)
+        raise SettingError(f"{place}: {rule}{_as_list(first, place)}") from None
 
 
 def _explain(error: Any, key: str, known: Sequence[str]) -> str:
@@ -229,6 +236,16 @@ def _explain(error: Any, key: str, known: Sequence[str]) -> str:
         return f"{key}: {message}"  # several settings that do not go together
     rule = message if error["type"] == "value_error" else f"must be {message}"
     return f"{key} {rule}, not {_shown(error['input'])}"
+
+
+def _as_list(error: Any, place: str) -> str:
+    """Return the remedy for a text where a list is wanted, in a shell within single quotes."""
+    value = error["input"]
+    if error["type"] != "list_type" or not isinstance(value, str) or len(value) > 200:
+        return ""
+    names = [name.strip(" \"'") for name in value.strip("[] ").split(",")]
+    written = one_line(toml([name for name in names if name]))
+    return f"; write '{written}'" if place.startswith("override") else f"; write {written}"
 
 
 def _shown(value: Any) -> str:

@@ -1,19 +1,22 @@
-"""How sure a number is: bias-corrected percentile bootstrap intervals over rows.
+"""How sure a number is: percentile bootstrap intervals over rows, shifted by their bias.
 
 Chosen: the percentile bootstrap (Efron 1979), 1,000 resamples of the test rows, seeded, because it
 serves every metric alike without a formula for each. The interval is shifted by the bootstrap's
 own estimate of bias (mean of the resamples minus the figure): calibration error of few rows is too
-high in every resample, and a plain percentile interval would not even hold the figure. Shares stay
-within 0 and 1. It costs 1,000 evaluations of a metric, but where figures follow from a sum over
-rows only 1,000 sums, as one product of matrices: how often a resample has a row, times what the row
-adds. It measures the chance of drawing these test rows, not that of the training (for that, run
-several seeds).
+high in every resample, and a plain percentile interval would not even hold the figure. That is no
+"bias-corrected" bootstrap (BC, BCa), which moves the percentiles instead. Shares stay within 0 and
+1. Where all of some yes or no are yes, or none, every resample says so too, though 20 of 20 do not
+prove 100%: such a share has Wilson's interval. It costs 1,000 evaluations of a metric, but where
+figures follow from a sum over rows only 1,000 sums, as one product of matrices: how often a
+resample has a row, times what the row adds. It measures the chance of drawing these test rows, not
+that of the training (for that, run several seeds).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from statistics import NormalDist
 
 import numpy as np
 
@@ -108,6 +111,21 @@ def bootstrap_sums(
     }
 
 
+def at_edge(found: Interval, trials: float, level: float = LEVEL) -> Interval:
+    """Return Wilson's interval of a share that is 0 or 1; any other figure as it is.
+
+    Args:
+        found: the figure.
+        trials: of how many yes or no it is the share; 0 where it is no such share, or of none.
+        level: coverage, between 0 and 1.
+    """
+    if not trials or found.value not in {0.0, 1.0}:
+        return found
+    square = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    doubt = square / (trials + square)
+    return Interval(0.0, 0.0, doubt) if found.value == 0.0 else Interval(1.0, 1.0 - doubt, 1.0)
+
+
 def _intervals(whole: Figures, resampled: Iterable[Figures], level: float) -> dict[str, Interval]:
     drawn: dict[str, list[float]] = {name: [] for name in whole}
     for figures in resampled:
@@ -133,6 +151,6 @@ def _bounds(values: list[float], tail: float, whole: float) -> tuple[float, floa
 def describe(rows: int, seed: int) -> str:
     """Return the sentence that stands beside every interval of this project."""
     return (
-        f"{LEVEL:.0%} bias-corrected bootstrap over {rows:,} test rows, {RESAMPLES:,} resamples,"
-        f" seed {seed}"
+        f"{LEVEL:.0%} bootstrap over {rows:,} test rows, {RESAMPLES:,} resamples, seed {seed},"
+        " shifted by its bias; Wilson's where all or none are right"
     )

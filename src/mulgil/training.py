@@ -5,7 +5,8 @@ validation rows, checkpoints, signals) and knows no torch; numbers and their sta
 learner. The learning rate is a function of progress, from 0 to 1 over all epochs, so that
 resuming, partial accumulation and a fraction of an epoch need no count of steps. A group of
 batches that makes one step is divided by its real rows, so that 8x1 = 4x2 = 1x8 and the last,
-smaller group weighs right. Resuming starts from the newest whole checkpoint and repeats what
+smaller group weighs right; one that asks for nothing (a text of unknown tokens has none to hide) is
+a step that changes nothing. Resuming starts from the newest whole checkpoint and repeats what
 came after it, so a run that was killed anywhere ends with the same bits. It costs the work
 since the last checkpoint.
 """
@@ -37,7 +38,7 @@ class Position:
     """Where a run stands; all of it is in every checkpoint.
 
     Attributes:
-        step: updates made.
+        step: groups of batches done, each an update.
         epoch: full passes made.
         batch: batches done within the epoch.
         looks: looks at the validation rows made.
@@ -119,7 +120,7 @@ class Trainer:
         self._resume()
         self._started = time.monotonic() - self.at.seconds
         self._saved_at = time.monotonic()
-        with self._signals(), self.run.progress(self.settings.epochs, self._passed()) as bar:
+        with signals(self._note), self.run.progress(self.settings.epochs, self._passed()) as bar:
             reason = self._loop(bar)
         if self.look is not None:
             self._keep_best()
@@ -192,6 +193,8 @@ class Trainer:
         self.at.step += 1
         self.at.batch += len(group)
         rows_done = sum(len(batch.rows) for batch in group)
+        if not weight:
+            return
         bar.step(self._passed(), rows_done, loss / weight)
         if self.at.step % self.settings.log_every == 0:
             speed = rows_done / max(time.monotonic() - started, 1e-9)
@@ -278,6 +281,7 @@ class Trainer:
         """Put the best weights back when the last ones are not the best."""
         best = self.run.checkpoints.best()
         self._tell_notes()
+        self.at.best = None if best is None else best.metric  # a better one may be damaged
         if best is not None and best.step != self.at.step:
             self.learner.restore(best.arrays)
             self.run.say(f"     weights of step {best.step} kept: best {self.metric} on valid")
@@ -316,25 +320,26 @@ class Trainer:
             self._signal,
         )
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn signals into a flag; a second one ends the process at once."""
+    def _note(self, number: int, frame: Any) -> None:
+        """Turn a signal into a flag; a second one ends the process at once."""
+        if self._signal is not None:
+            raise StoppedError(f"stopped by a second {signal.Signals(number).name}", number)
+        self._signal = number
 
-        def note(number: int, frame: Any) -> None:
-            if self._signal is not None:
-                raise StoppedError(f"stopped by a second {signal.Signals(number).name}", number)
-            self._signal = number
 
-        before = {}
-        with contextlib.suppress(ValueError):  # not the main thread: no handlers can be set
-            for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup shall have its way
-                    before[number] = signal.signal(number, note)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+@contextlib.contextmanager
+def signals(note: Callable[[int, Any], None]) -> Iterator[None]:
+    """Call `note` when a signal asks the run to stop, with its number and the frame."""
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread: no handlers can be set
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup shall have its way
+                before[number] = signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _position(saved: Any) -> Position:

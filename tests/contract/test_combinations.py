@@ -65,11 +65,7 @@ def source(task: str) -> str:
 SERVED = {"endpoint"}
 """Models that need a server, whose own tests have one."""
 
-UNSHOWN = {("entailment", "one-shot"), ("entailment", "few-shot")}
-"""Models that are asked without examples: what they say to some is tested beside them."""
-
 ALLOWED = [parts for parts in PARTS if why_not(*parts) is None and parts[1] not in SERVED]
-ALLOWED = [parts for parts in ALLOWED if parts[1:] not in UNSHOWN]
 REFUSED = [parts for parts in PARTS if why_not(*parts) is not None]
 SEVERAL = [
     p for p in ALLOWED if p[0] == "classification" and not registry.load("methods", p[2]).prompts
@@ -266,6 +262,14 @@ def test_what_may_not_be_combined_is_refused_with_the_reason(
     assert str(caught.value) == why_not(*parts)
     for name in parts[1:]:
         assert name in str(caught.value) or parts[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["one-shot", "few-shot"])
+def test_a_model_of_pairs_is_shown_no_example(method: str) -> None:
+    """It is refused by the rules, not when the first row is asked."""
+    told = f'method "{method}" works on decoder, encoder, endpoint, seq2seq models;'
+    assert why_not("classification", "entailment", method) == f'{told} "entailment" is of kind nli'
+    assert why_not("classification", "entailment", "zero-shot") is None
 
 
 def test_the_three_rules() -> None:

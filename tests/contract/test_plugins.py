@@ -137,6 +137,8 @@ def check_reading(made: Any, opened: Any, texts: list[str]) -> None:
     if type(made).windows is Tokenizer.windows:  # it makes no tokens
         with pytest.raises(NotImplementedError):
             list(made.windows([texts], "sentence"))
+        with pytest.raises(NotImplementedError):
+            made.around(1)
         return
     assert (made.ends(), made.size, made.special_ids) == (
         opened.ends(),
@@ -163,6 +165,11 @@ def check_reading(made: Any, opened: Any, texts: list[str]) -> None:
         assert rejoined(rows, made.ends()) == [
             made.ids(hangul.normalise(text)) for chunk in chunks for text in chunk
         ]
+    framed = made.encode(texts[:3]).take(np.arange(3), 1)
+    for text, ids, length in zip(texts, framed.ids, framed.lengths, strict=False):
+        row, _ = made.around(1).row(made.ids(hangul.normalise(text)))
+        assert row[: made.max_length - 1] == ids[: min(length, made.max_length - 1)].tolist()
+        assert made.opening() == row[: len(made.opening())]
     for text in texts[:3]:
         assert made.ids(text) == opened.ids(text)
         assert made.decode(made.ids(text)) == opened.decode(opened.ids(text))

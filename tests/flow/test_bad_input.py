@@ -115,7 +115,7 @@ CASES = {
         ['"trainer.epochs=1"', "data.key=value"],
     ),
     "run, unknown": (["predict", "runs/none"], ["runs/none: is no run folder"]),
-    "run, unknown, to score": (["evaluate", "runs/none"], ["runs/none", "no result.json"]),
+    "run, unknown, to score": (["evaluate", "runs/none"], ["runs/none", "is no run folder"]),
     "evaluate, file for nothing": (
         ["evaluate", "runs/good", "data.text=text"],
         ['"data.text=text"', "--data"],
@@ -245,7 +245,8 @@ def test_an_unfinished_run(warm: Warm, place: Path) -> None:
     try:
         (run / "result.json").unlink()
         shutil.rmtree(run / "model")
-        assert "no result.json" in one_line(warm.run("evaluate", "runs/begun", cwd=place))
+        line = one_line(warm.run("evaluate", "runs/begun", cwd=place))
+        assert "is not finished (it has no result.json); go on with mulgil train --resume" in line
         for words in (
             ["predict", "runs/begun"],
             ["evaluate", "runs/begun", "--data", "reviews.csv"],
@@ -262,7 +263,7 @@ def test_too_many_bad_rows(warm: Warm, place: Path) -> None:
     (place / "ragged.csv").write_text("\n".join(bad) + "\n")
     line = one_line(warm.run("train", "tfidf", "data.train=ragged.csv", "name=ragged", cwd=place))
     assert "15 of 60 rows cannot be used" in line
-    assert "ragged.csv:2: " in line
+    assert "(ragged.csv:2, ragged.csv:6, ragged.csv:10, ...)" in line
     assert "data.max_rejected" in line
 
 

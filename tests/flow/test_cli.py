@@ -75,11 +75,15 @@ def test_every_help_and_list_without_heavy_imports(tmp_path: Path) -> None:
             path = words.split()[:-1]
             assert said.startswith(f"Usage: {' '.join(['mulgil', *path])} "), words
             assert len(said.splitlines()) > 3
+            assert not re.search(r"[a-z]\.\.\.$", said, re.MULTILINE), "a sentence is cut off"
     assert found[""][1] == found["--help"][1]
     assert found["data"][1] == found["data --help"][1]
     assert found["--version"][1].startswith("mulgil, version 0.")
     assert "linear-probe" in found["list"][1]
-    assert "sample-tfidf" in json.loads(found["list --json"][1])["recipes"]
+    recipes = json.loads(found["list --json"][1])["recipes"]
+    assert "sample-tfidf" in recipes
+    whole = r".*([.?)]|data\.train=reviews\.csv)"
+    assert [text for text in recipes.values() if not re.fullmatch(whole, text)] == []
     assert not list(tmp_path.iterdir())
 
 

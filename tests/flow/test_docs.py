@@ -87,7 +87,7 @@ def test_check_notices_an_old_page(maker: Any, tmp_path: Path) -> None:
     assert maker.main(["--folder", str(tmp_path)]) == 0
     assert maker.main(["--check", "--folder", str(tmp_path)]) == 0
     page = tmp_path / "settings.md"
-    page.write_text(page.read_text("utf-8").replace("`5e-5`", "`1e-5`"), "utf-8")
+    page.write_text(page.read_text("utf-8").replace("`0.06`", "`0.05`"), "utf-8")
     assert maker.main(["--check", "--folder", str(tmp_path)]) == 1
 
 
@@ -328,7 +328,7 @@ def test_marked_commands_run(name: str, tmp_path: Path) -> None:
         assert "label      target of under 20 characters: 2 (100.0%)" in said[2]
     if name == "predicting.md":
         assert '"error": "empty text"' in said[-1]
-        assert "3 rows answered, 1 errors" in said[-1]
+        assert "3 rows: 2 answered, 1 error" in said[-1]
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])

@@ -163,6 +163,10 @@ def test_a_served_model_is_killed_and_asks_nothing_twice(warm: Warm, tmp_path: P
     with Server() as server:
         server.meet = lambda body: time.sleep(0.01)
         words = [f"model.url={server.url}", "model.concurrency=1"]
+        words += ["model.price_in=1000.0", "model.price_out=2000.0"]
+        plan = warm.run("check", "asked.toml", *words, cwd=tmp_path)
+        assert "cost       about" in plan.out, plan.err
+        assert not server.asked
         child = warm.start("train", "asked.toml", *words, cwd=tmp_path)
         end = time.monotonic() + 60
         while len(server.asked) < 25 and time.monotonic() < end:
@@ -179,6 +183,12 @@ def test_a_served_model_is_killed_and_asks_nothing_twice(warm: Warm, tmp_path: P
         result = stored(tmp_path / "runs/asked")
         assert result["n"] == 20
         assert result["metrics"]["accuracy"]
+        usage = result["usage"]
+        assert 0 < usage["requests"] <= len(every)
+        assert usage["prompt_tokens"] > 0
+        spent = usage["prompt_tokens"] * 1000 + usage["completion_tokens"] * 2000
+        assert usage["cost"] == pytest.approx(spent / 1e6)
+        assert f"{usage['prompt_tokens']:,} tokens read" in done.out
         held = {json.loads(one)["prompt"].split("\n\n")[-1].split("\n")[0] for one in every}
         tested = (tmp_path / "runs/asked/predictions.jsonl").read_text("utf-8").splitlines()
         assert {f"리뷰: {json.loads(line)['text']}" for line in tested} <= held

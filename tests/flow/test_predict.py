@@ -54,7 +54,7 @@ def test_one_bad_row_in_ten_thousand(warm: Warm, trained: Path, tmp_path: Path) 
     done = warm.run("predict", run, "in.csv", "-o", "out.csv", cwd=tmp_path)
     assert done.code == 0, done.err
     assert done.out == ""
-    assert done.err == "10,000 rows answered in out.csv, 1 errors\n"
+    assert done.err == "10,000 rows: 9,999 answered, 1 error, in out.csv\n"
     with open(tmp_path / "out.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10_000
@@ -124,7 +124,7 @@ def test_odd_rows_through_a_pipe(warm: Warm, trained: Path) -> None:
         (True, ""),
         (False, "byte 8 of the line"),
     ]
-    assert "8 rows answered, 4 errors" in done.err
+    assert "8 rows: 4 answered, 4 errors" in done.err
     assert "\x1b" not in done.out
 
 
@@ -347,7 +347,7 @@ def test_memory_is_flat(warm: Warm, trained: Path, tmp_path: Path) -> None:
         done = warm.start(*words, cwd=trained, hooks=[["standard_input", str(fifo)]]).wait(150)
         feeder.join()
         assert done.code == 0, done.err
-        assert f"{rows:,} rows answered" in done.err
+        assert f"{rows:,} rows: {rows:,} answered, 0 errors" in done.err
         return done.megabytes
 
     small, large = peak(20_000), peak(200_000)

@@ -21,7 +21,7 @@ from adapters_at_hand import METHODS, TOKENS, VARIANTS, batch, chosen, each_row,
 from mulgil import evaluation, pipeline, recipe
 from mulgil.errors import ModelError
 from mulgil.flow import Array
-from mulgil.models._network import HEAD_FILE
+from mulgil.models._heads import HEAD_FILE
 from mulgil.predictor import Predictor
 
 ADAPTER = "adapter_model.safetensors"

@@ -19,7 +19,7 @@ from mulgil.errors import ModelError, SettingError
 from mulgil.flow import Array, Batch, Head
 from mulgil.methods._gradient import GradientLearner
 from mulgil.models._bodies import parted
-from mulgil.models._network import HEAD_FILE
+from mulgil.models._heads import HEAD_FILE
 from mulgil.settings import Table, build
 from mulgil.tokenizers.subword import Subword, SubwordSettings
 

@@ -15,7 +15,7 @@ import transformers
 
 from mulgil.errors import ModelError
 from mulgil.flow import Array
-from mulgil.models import _choosing
+from mulgil.models import _choosing, _together
 from mulgil.models._choosing import choose
 from mulgil.models._decoding import DecoderNetwork
 
@@ -124,7 +124,7 @@ def test_no_batch_changes_a_number(module: Any, monkeypatch: pytest.MonkeyPatch)
     order = np.random.default_rng(2).permutation(len(queries))
     shuffled = chosen(module, prefix, [queries[i] for i in order])
     assert np.abs(whole[order] - shuffled).max() < 2e-5
-    monkeypatch.setattr(_choosing, "_TOKENS", 100)
+    monkeypatch.setattr(_together, "TOKENS", 100)
     assert np.abs(whole - chosen(module, prefix, queries)).max() < 2e-5
     monkeypatch.setattr(_choosing, "_SCORES", 1)
     assert np.abs(whole - chosen(module, prefix, queries)).max() < 2e-5
@@ -139,7 +139,7 @@ def test_the_cut_between_prefix_and_query_does_not_matter(module: Any) -> None:
 def test_the_prefix_is_read_once_however_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the sharing is for: no batch reads the shared part again."""
     module = made("gpt2")
-    monkeypatch.setattr(_choosing, "_TOKENS", 200)
+    monkeypatch.setattr(_together, "TOKENS", 200)
     widths: list[int] = []
     real = module.forward
 

@@ -17,7 +17,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from mulgil import pipeline, recipe
 from mulgil.errors import ModelError, SettingError
 from mulgil.flow import Array, Head
-from mulgil.models._network import HEAD_FILE, EncoderNetwork, MeanPooled
+from mulgil.models._heads import HEAD_FILE
+from mulgil.models._network import EncoderNetwork, MeanPooled
 from mulgil.models.encoder import Encoder, EncoderSettings
 from mulgil.predictor import Predictor
 from mulgil.tokenizers.subword import Subword, SubwordSettings

@@ -23,7 +23,7 @@ from adapters_at_hand import batch, checkpoint, each_row, nats, trained
 import mulgil
 from mulgil import api, exporting, storage
 from mulgil.errors import MulgilError
-from mulgil.models._network import HEAD_FILE
+from mulgil.models._heads import HEAD_FILE
 from mulgil.predictor import Predictor
 
 Made = Callable[..., Path]

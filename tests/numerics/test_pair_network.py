@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from mulgil import pipeline, recipe
-from mulgil.errors import ModelError, SettingError
+from mulgil.errors import ModelError, SettingError, StoppedError
 from mulgil.flow import UNASKED, Array, Blanks
 from mulgil.models import _vectors
 from mulgil.models._word2vec import NEGATIVES, PairNetwork, Sequences
@@ -181,6 +183,16 @@ def test_one_thread_learns_the_same_twice() -> None:
     assert not np.array_equal(found[0].vectors, found[2].vectors)
 
 
+def test_each_pass_is_told_and_changes_nothing() -> None:
+    told: list[str] = []
+    quiet, telling = (PairNetwork.fresh(chosen(), PIECES) for _ in range(2))
+    quiet.learn(*planted(50), window=2, epochs=3, rate=None, seed=3)
+    telling.learn(*planted(50), window=2, epochs=3, rate=None, seed=3, say=told.append)
+    assert np.array_equal(quiet.vectors, telling.vectors)
+    assert np.array_equal(quiet.contexts, telling.contexts)
+    assert [line.split()[:4] for line in told] == [["epoch", n, "of", "3"] for n in "123"]
+
+
 def test_a_rehearsal_learns_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that `mulgil check` can say how long learning takes."""
     seen = []
@@ -288,13 +300,34 @@ SIZES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def run(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def vectors_of(texts: Path) -> recipe.Recipe:
     chosen = [
         *("name=vectors", "data.name=corpus", f"data.paths={texts}", "data.test_share=0.1"),
         *("task.name=skip-gram", "method.name=full", "trainer.epochs=3", *SIZES),
     ]
-    return pipeline.run(recipe.read("sample-tfidf", chosen), tmp_path_factory.mktemp("runs"))
+    return recipe.read("sample-tfidf", chosen)
+
+
+@pytest.fixture(scope="module")
+def run(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pipeline.run(vectors_of(texts), tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_stop_says_that_nothing_is_kept(
+    name: str, code: int, texts: Path, tmp_path: Path
+) -> None:
+    """TR-12: at once, in one line, and the same name begins anew."""
+
+    def say(line: str) -> None:
+        if "epoch 1 of" in line:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    with pytest.raises(StoppedError, match=f"stopped by {name}; .*begins anew") as caught:
+        pipeline.run(vectors_of(texts), tmp_path, say=say)
+    assert caught.value.exit_code == code
+    again = pipeline.run(vectors_of(texts), tmp_path, resume=True)
+    assert (again / "result.json").exists()
 
 
 def test_a_run_is_measured_told_and_asked(run: Path) -> None:

@@ -34,6 +34,7 @@ from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Array, Batch, Blanks, Given
 from mulgil.methods._gradient import GradientLearner
 from mulgil.models import _seq2seq
+from mulgil.models._language import parts
 from mulgil.models._seq2seq import Seq2SeqNetwork
 from mulgil.models.seq2seq import Seq2Seq, Seq2SeqSettings
 
@@ -132,7 +133,7 @@ def test_a_batch_is_run_in_parts(
     whole, loss = network.nats(inputs)[0], float(network.loss(inputs).detach())
     monkeypatch.setattr(_seq2seq, "PART", 30)
     monkeypatch.setattr(_seq2seq, "_SCORES", 30 * WORDS)
-    widths = [(len(part.ids), part.ids.shape[1]) for part in _seq2seq._parts(inputs, 30)]
+    widths = [(len(part.ids), part.ids.shape[1]) for part in parts(inputs, 30)]
     assert widths == [(2, 11), (1, 1), (1, 7), (1, 15), (1, 2)]
     assert network.nats(inputs)[0] == pytest.approx(whole, abs=1e-5)
     assert float(network.loss(inputs).detach()) == pytest.approx(loss, rel=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import random
 import unicodedata
 from collections.abc import Callable
@@ -303,6 +304,21 @@ def test_damaged_tokenizer_files_are_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_a_body_of_the_house_is_no_warning(
+    learnt: dict[str, Subword], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What transformers says of a `model_type` that it does not know is kept from the screen."""
+    learnt["bpe"].save(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "mulgil-textcnn"}', "utf-8")
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        Subword.load(tmp_path)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
+
+
 def test_a_folder_without_a_tokenizer_is_refused(
     tiny_encoder: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -352,6 +368,32 @@ def test_batches_are_filled_up_at_the_end(learnt: dict[str, Subword]) -> None:
         assert inputs.ids[row, :n].tolist() == rows(encoded)[i]
         assert (inputs.ids[row, n:] == tokenizer.pad).all()
     assert encoded.take(np.array([], np.int64), 8).ids.shape == (0, 8)
+
+
+def test_no_batch_is_rounded_up_beyond_the_longest_row(korean_texts: list[str]) -> None:
+    """A model may have no position behind `max_length`: 20 is not made 24, nor 512."""
+    tokenizer = made(korean_texts, "bpe", length=20)
+    long = ["정말 재밌는 영화였습니다. " * 20, "짧다"]
+    pairs = [(text, text) for text in long]
+    targets = [(text, text) for text in long]
+    single = tokenizer.encode(long)
+    arrays = single.arrays()
+    assert arrays is not None
+    for encoded in (
+        single,
+        tokenizer.revive(arrays),
+        tokenizer.encode(pairs),
+        tokenizer.located(long, 4),
+        tokenizer.framed(next(tokenizer.windows([long], "sentence"))),
+        tokenizer.written(targets, ("", ""), False, 6),
+        tokenizer.written(targets, ("", ""), True, 6),
+    ):
+        for multiple in (8, 512):
+            taken: Any = encoded.take(np.arange(len(encoded)), multiple)
+            given = getattr(taken, "given", None)
+            assert (given or taken).ids.shape[1] in {19, 20}  # of what is written no end is read
+            assert given is None or taken.ids.shape[1] == 6
+    assert single.take(np.array([1]), 8).ids.shape == (1, 8)
 
 
 def test_decoding(learnt: dict[str, Subword]) -> None:

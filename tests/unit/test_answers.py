@@ -72,7 +72,7 @@ def test_columns_by_field():
 def test_spans_in_a_table(tmp_path):
     out = tmp_path / "a.csv"
     counts = answers.write(Echo("entities", "entities"), io.BytesIO("서울\n".encode()), out)
-    assert counts == {"rows": 1, "errors": 0}
+    assert counts == {"rows": 1, "errors": 0, "notes": []}
     assert out.read_text(encoding="utf-8").splitlines() == [
         "text,entities,error",
         '서울,"[{""start"": 0, ""end"": 2, ""label"": ""곳""}]",',

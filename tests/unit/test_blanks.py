@@ -10,9 +10,10 @@ import pydantic
 import pytest
 
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Array, Blanks
+from mulgil.flow import UNASKED, Array, Blanks, Template
 from mulgil.tasks.masked_lm import MaskedLm, MaskedLmSettings
 from mulgil.tokenizers._ragged import TokenInputs
+from mulgil.tokenizers._written import put_together
 
 SIZE = 1000
 MASK = 4
@@ -223,3 +224,27 @@ def test_a_tokenizer_without_a_mask_is_refused() -> None:
     with pytest.raises(ModelError, match="no mask token") as caught:
         MaskedLm(MaskedLmSettings()).asker(NoMask())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_a_target_that_is_cut_has_no_end(two: bool) -> None:
+    """Of 4 tokens at most: 3 and their end, or the first 4; nobody learns to stop too early."""
+    targets = [[11, 12, 13], [11, 12, 13, 14], [11, 12, 13, 14, 15], []]
+    rows = put_together(
+        [("글", "가나다라마"[: len(ids)]) for ids in targets],
+        ([], []),
+        [[7]] * 4,
+        targets,
+        Template(((2,), ()), ((0,), ()), (0,)),
+        3,
+        two=two,
+        most=4,
+        max_length=9,
+        pad=0,
+        unknown=None,
+    )
+    found = rows.take(np.arange(4), 1)
+    asked = [[*row[row != UNASKED]] for row in found.targets]
+    assert asked == [[11, 12, 13, 3], [11, 12, 13, 14], [11, 12, 13, 14], [3]]
+    assert rows.truncated == 2
+    assert found.bytes.tolist() == pytest.approx([9, 12, 15 * 4 / 5, 0])

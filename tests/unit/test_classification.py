@@ -84,6 +84,7 @@ def test_one_label_is_enough_for_several() -> None:
         (ONE, ("좋음", "나쁨"), "several labels"),
         (ONE, "새것", 'label "새것" does not occur in training'),
         (MANY, (), None),
+        (MANY, None, "no label"),
         (MANY, ("좋음", "나쁨"), None),
         (MANY, ("좋음", "새것"), 'label "새것" does not occur in training'),
     ],
@@ -118,6 +119,16 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     assert found.tolist() == pytest.approx(expected.tolist())
     assert found.dtype == np.float32
     assert task().class_weights(targets, ONE) is None
+
+
+def test_each_of_several_labels_is_balanced_by_itself() -> None:
+    """A label of one row in ten weighs nine times as much there, however many labels there are."""
+    targets = np.zeros((20, 3), np.float32)
+    targets[:2, 0], targets[:10, 1] = 1, 1
+    found = task(class_weights="balanced", multi_label=True).class_weights(targets, MANY)
+    assert found is not None
+    assert found.tolist() == [9.0, 1.0, 20.0]
+    assert found.dtype == np.float32
 
 
 def test_a_label_without_rows_has_a_finite_weight() -> None:

@@ -129,6 +129,12 @@ def test_paths_in_a_recipe(folder: Path, tmp_path: Path) -> None:
             r'new\.txt: no such file or folder; did you mean "news\.txt"\?',
         ),
         (["{}/x/a.txt"], DataError, r"there is no folder .*x; mend the path"),
+        (
+            ["$MULGIL_DATA/film_reviews.gz"],
+            DataError,
+            r"no such file .*one a line: data\.paths=your\.txt",
+        ),
+        (["$MULGIL_DATA/x/x.txt"], DataError, r"no folder .*one a line: data\.paths=your\.txt"),
         (["{}/zzz*.gz"], DataError, r"zzz\*\.gz: matches no file; mend the pattern"),
         (["{}/newz*.txt"], DataError, r'matches no file; did you mean "news\.txt"\?'),
         (["{}/empty"], DataError, r"empty: no file is in there"),
@@ -137,8 +143,14 @@ def test_paths_in_a_recipe(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_paths_that_bring_up_nothing(
-    read: Read, folder: Path, paths: list[str], kind: type[Exception], said: str
+    read: Read,
+    folder: Path,
+    paths: list[str],
+    kind: type[Exception],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("MULGIL_DATA", str(folder))
     for name in ("empty", "only"):
         (folder / name).mkdir()
     (folder / "only" / "a.doc").touch()

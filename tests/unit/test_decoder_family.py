@@ -14,7 +14,7 @@ import pytest
 from mulgil import pipeline, recipe, registry
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Sampling
-from mulgil.models._continuing import batches, continued
+from mulgil.models._continuing import Way, batches, continued
 from mulgil.models._sizes import SizedSettings
 from mulgil.models.decoder import Decoder
 
@@ -188,6 +188,9 @@ def test_what_a_language_network_has_not() -> None:
 # ---------------------------------------------------------------- prompts
 
 
+WAY = Way(Sampling(), 10)
+
+
 class Placed:
     def forward(self, input_ids: Any, position_ids: Any) -> None: ...
 
@@ -199,19 +202,19 @@ class Unplaced:
 def test_prompts_of_like_length_go_together() -> None:
     lengths = [5, 900, 3, 5, 3, 900, *[4] * 70]
     prompts = [[1] * length for length in lengths]
-    found = list(batches(Placed(), prompts, 10))
+    found = list(batches(Placed(), prompts, WAY))
     assert sorted(i for rows in found for i in rows) == list(range(len(prompts)))
     assert [lengths[i] for rows in found for i in rows] == sorted(lengths)
     assert max(map(len, found)) == 64
-    assert [len(rows) for rows in batches(Placed(), [[1] * 9000] * 3, 10)] == [1, 1, 1]
-    assert [len(rows) for rows in batches(Placed(), [[1] * 7000] * 3, 10)] == [2, 1]
-    assert list(batches(Placed(), [], 10)) == []
+    assert [len(rows) for rows in batches(Placed(), [[1] * 9000] * 3, WAY)] == [1, 1, 1]
+    assert [len(rows) for rows in batches(Placed(), [[1] * 7000] * 3, WAY)] == [2, 1]
+    assert list(batches(Placed(), [], WAY)) == []
 
 
 def test_nothing_is_padded_where_padding_would_count() -> None:
     """EV-07: a model without positions would take the padding for text."""
     lengths = [5, 9, 3, 5, 3, 9, 9]
-    found = list(batches(Unplaced(), [[1] * length for length in lengths], 10))
+    found = list(batches(Unplaced(), [[1] * length for length in lengths], WAY))
     assert [[lengths[i] for i in rows] for rows in found] == [[3, 3], [5, 5], [9, 9, 9]]
 
 
@@ -239,7 +242,8 @@ class Recorder:
 def test_padding_is_hidden_from_the_mask_and_from_the_penalty() -> None:
     """EV-07: the penalty reads the padding too, and would shun the token that it is made of."""
     module = Recorder()
-    found = continued(module, [[5], [3, 4, 5]], Sampling(max_new=4, repetition_penalty=2.0), 4, [8])
+    way = Way(Sampling(max_new=4, repetition_penalty=2.0), 4, [8])
+    found = continued(module, [[5], [3, 4, 5]], way)
     assert found == [[6, 7, 8], [6, 7, 8]]
     ids, mask, chosen = module.given
     assert ids == [[5, 5, 5], [3, 4, 5]]
@@ -253,7 +257,7 @@ def test_an_architecture_that_cannot_generate_is_refused() -> None:
     module = Recorder()
     module.can_generate = lambda: False  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="Recorder cannot generate"):
-        continued(module, [[5]], Sampling(), 4, [])
+        continued(module, [[5]], Way(Sampling(), 4))
 
 
 def test_every_position_can_be_used(tmp_path: Path) -> None:

@@ -179,11 +179,32 @@ def test_intervals_hold_the_figures_and_are_the_same_every_time() -> None:
     found = evaluation.intervals(TASK, scored(), seed=7)
     assert list(found) == list(TASK.metrics)
     assert len(found["confusion"]) == 9
-    for figures in found.values():
+    for name, figures in found.items():
         for figure in figures.values():
+            if name == "confusion":
+                assert set(figure) == {"value"}, "a table of counts has no intervals"
+                continue
             assert figure["low"] <= figure["value"] <= figure["high"]
     assert evaluation.intervals(TASK, scored(), seed=7) == found
     assert evaluation.intervals(TASK, scored(), seed=8) != found
+
+
+def test_right_throughout_is_not_certain() -> None:
+    """Three of three say little: shares of yes and no have Wilson's interval at their edges."""
+    found = evaluation.intervals(TASK, judged(GOLD, np.eye(3)[GOLD], ONE), seed=7)
+    doubt = 3.841459
+    rows = len(GOLD)
+    accuracy = found["accuracy"]["accuracy"]
+    assert (accuracy["value"], accuracy["high"]) == (1.0, 1.0)
+    assert accuracy["low"] == pytest.approx(rows / (rows + doubt))
+    for number, label in enumerate(ONE.labels):
+        recall, count = (
+            found["per-class"][f"recall:{label}"],
+            np.bincount(GOLD, minlength=3)[number],
+        )
+        if count:
+            assert recall["low"] == pytest.approx(count / (count + doubt))
+    assert found["ece"]["ece"]["high"] == 0.0, "an error of 0 is no share"
 
 
 def test_answers_are_named() -> None:

@@ -207,10 +207,37 @@ def test_labels_of_json(read):
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "label", "also"),
+    [
+        ("번호,리뷰 내용,평가 결과,별점", "평가 결과", ["별점"]),
+        ("번호,리뷰 내용,별점,평가 결과", "평가 결과", ["별점"]),
+        ("번호,리뷰 내용,칸,별점", "별점", ["칸"]),  # a name that is known goes before the content
+        ("번호,리뷰 내용,칸,수", "칸", ["수"]),  # words go before digits
+        ("번호,리뷰 내용,평가 결과,label", "label", ["평가 결과"]),
+    ],
+)
+def test_which_column_is_the_label(read, header, label, also):
+    names = header.split(",")
+    worded = next(n for n in names[2:] if n in ("평가 결과", "칸"))
+    rows = []
+    for i in range(30):
+        cell = {worded: ("긍정", "부정", "중립")[i % 3]}
+        rows.append(
+            f"{i},이것은 {i}번 물건의 후기,{','.join(cell.get(n, str(i % 2)) for n in names[2:])}"
+        )
+    parts = read(train="\n".join([header, *rows]) + "\n")
+    said = ", ".join(f'"{name}"' for name in also)
+    assert f'label = column "{label}" (guessed; also possible: {said})' in parts.notes
+
+
 def test_several_labels(read):
     parts = read(train="text,label\n가,욕설| 혐오 |욕설\n나,욕설\n다,|\n", label_separator="|")
     assert labels(parts) == [("욕설", "혐오"), ("욕설",)]
     assert [each.reason for each in parts.rejected] == ["no label"]
+    parts = read(train="text,label\n가,욕설\n나,\n다,혐오\n", label_separator="|")
+    assert labels(parts) == [("욕설",), (), ("혐오",)]  # an empty cell: none of them
+    assert parts.rejected == []
     lines = ['{"text": "가", "label": "욕설"}', '{"text": "나", "label": []}']
     lines += ['{"text": "다", "label": ["혐오", 1]}', '{"text": "라", "label": ["\\ud800"]}']
     parts = read(train="\n".join(lines), ending="jsonl")

@@ -111,8 +111,7 @@ def test_a_span_never_parts_a_letter(tmp_path):
 def test_a_row_of_spans_needs_a_text(tmp_path):
     rows = [{"text": "서울", "entities": []}, {"text": "", "entities": []}]
     parts = read(tmp_path / "a.jsonl", lines(*rows, {"text": 1.5, "entities": [[0, 3, "수"]]}))
-    assert parts.rows["all"][1] == EntitiesExample("a.jsonl:3", "1.5", (Span(0, 3, "수"),))
-    assert reasons(parts) == ["empty text"]
+    assert reasons(parts) == ["empty text", '"text" is a number, not a text']
 
 
 def test_rows_without_entities(tmp_path):
@@ -264,6 +263,30 @@ def test_tags_along_tokens(tmp_path):
         "empty text",
         "holds half a character (a lone surrogate)",
     ]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("column", ["tags", "ner_tags"])
+def test_tokens_and_tags_as_the_hub_has_them(tmp_path, ending, column):
+    """Lists of a row; a tag that is a number has no name, and is refused with the remedy."""
+    tokens = ["김철수는", "서울에", "산다"]
+    for tags in (["B-PER", "B-LOC", "O"], [1, 3, 0]):
+        path = tmp_path / f"{tags[0]}.{ending}"
+        rows = [{"id": "0", "tokens": tokens, column: tags}]
+        if ending == "jsonl":
+            path.write_text(json.dumps(rows[0]) + "\n", "utf-8")
+        else:
+            arrow = pytest.importorskip("pyarrow", reason="reads Parquet")
+            pytest.importorskip("pyarrow.parquet").write_table(arrow.Table.from_pylist(rows), path)
+        files = Files(Files.Settings(train=str(path)))
+        files.asked = "entities"
+        if tags[0] == "B-PER":
+            (row,) = files.read({}).rows["all"]
+            assert row.text == "김철수는 서울에 산다"
+            assert row.entities == (Span(0, 4, "PER"), Span(5, 8, "LOC"))
+        else:
+            with pytest.raises(DataError, match=r'are numbers, .* write them as texts .* "B-PER"'):
+                files.read({})
 
 
 @pytest.mark.parametrize(

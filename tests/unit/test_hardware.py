@@ -87,6 +87,33 @@ def test_memory() -> None:
     assert hardware.peak_memory() == 0 or hardware.peak_memory() > len(block)
 
 
+def test_a_second_run_of_a_process_has_its_own_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or none, where the system does not let it be counted anew; never that of the first."""
+    monkeypatch.setattr(hardware, "_peaks", 0)
+    block = bytearray(os.urandom(1) * (1 << 28))
+    before = hardware.peak_memory()
+    assert len(block) == 1 << 28
+    del block
+    hardware.begin_peak()
+    hardware.begin_peak()
+    peak = hardware.run_peak()
+    assert peak is None or 0 < peak < before - (1 << 27)
+
+
+def test_without_a_way_to_forget_a_peak_the_first_run_alone_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(hardware, "_peaks", 0)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    hardware.begin_peak()
+    assert hardware.run_peak() == (hardware.peak_memory() or None)
+    hardware.begin_peak()
+    assert hardware.run_peak() is None
+
+
 def test_threads_are_those_of_torch() -> None:
     assert hardware.threads() == torch.get_num_threads()
 

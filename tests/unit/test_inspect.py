@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from mulgil import fetch, inspect, planlines, registry
-from mulgil.examples import Example, PassageExample, TextExample
+from mulgil.examples import Example, PairExample, PassageExample, TextExample
 from mulgil.flow import Rejected, Schema
 from mulgil.splits import Splits
 from mulgil.tasks.causal_lm import CausalLm, CausalLmSettings
 from mulgil.tasks.classification import Classification, ClassificationSettings
+from mulgil.tasks.nli import Nli
 from mulgil.tokenizers._ragged import Ragged, Windows
 
 NFD = unicodedata.normalize("NFD", "또 보고 싶다")
@@ -124,3 +125,63 @@ def test_leaks_of_published_data_are_counted() -> None:
     parts = dataset.read(fetch.collect(dataset, download=False))
     splits = Splits(parts.rows["train"], [], parts.rows["test"], parts.rejected, parts.notes)
     assert inspect.overlap(inspect.keys(splits, TASK))["test in train"] == 1_568
+
+
+def test_faults_are_found_again() -> None:
+    """DA-03, DA-07: the first places beside each count."""
+    found = inspect.report(SPLITS, TASK, SCHEMA)
+    assert found["places"] == {
+        "conflicts": ["0 and 1"],
+        "test in train": ["0 = 0", "3 = 0"],
+        "test in valid": ["1 = 1"],
+        "valid in train": ["0 = 3"],
+    }
+    lines = planlines.rows(found)
+    assert "           several labels: such as 0 and 1" in lines
+    assert "           test in train: such as 0 = 0, 3 = 0" in lines
+
+
+def named(**counts: int) -> Splits:
+    rows = [label for label, count in counts.items() for _ in range(count)]
+    return Splits(part(*((f"글 {i}", label) for i, label in enumerate(rows))), [], [], [], [])
+
+
+def test_a_slip_in_a_label_is_asked_about() -> None:
+    found = inspect.misspelt(named(긍정=20, 부정=20, 긍졍=1, 부정적=1, 부저=2))
+    assert found == [
+        'label "긍졍" has 1 row (40); did you mean "긍정"?',
+        'label "부저" has 2 rows (42, 43); did you mean "부정"?',
+    ]
+    assert inspect.report(named(긍정=20, 긍졍=1), TASK, None)["notes"] == [
+        'label "긍졍" has 1 row (20); did you mean "긍정"?'
+    ]
+
+
+@pytest.mark.parametrize(
+    "labels", [{"1점짜리": 20, "2점짜리": 1}, {"긍정": 9, "긍졍": 1}, {"가": 20, "나": 1}]
+)
+def test_labels_that_are_no_slip(labels: dict[str, int]) -> None:
+    """Other digits are other labels; nothing is frequent; too short to tell."""
+    assert inspect.misspelt(named(**labels)) == []
+
+
+def test_many_labels_are_not_all_named() -> None:
+    many = named(**{f"라벨{i:03}": 1 for i in range(50)})
+    lines = planlines.rows(inspect.report(many, TASK, TASK.schema(many.train)))
+    assert sum(line.startswith("label") for line in lines) == 20
+    assert "           30 more labels" in lines
+
+
+def test_what_pairs_share_is_told() -> None:
+    """DA-07: a premise in training is told beside texts that repeat as a whole."""
+    train: list[Example] = [PairExample("a:1", "비가 온다", "젖는다", "참")]
+    test: list[Example] = [PairExample("b:1", "비가  온다", "마른다", "거짓")]
+    splits, nli = Splits(train, [], test, [], []), Nli(Nli.Settings())
+    found = inspect.report(splits, nli, None)
+    assert found["overlap"]["test in train"] == 0
+    assert found["overlap"]["test first in train"] == 1
+    assert found["overlap"]["test second in train"] == 0
+    assert "           test first in train 1" in planlines.rows(found)
+    scored = {"n": 1, "interval": "x", "metrics": {}, "overlap": found["overlap"]}
+    told = [line for line in planlines.figures(scored) if line.startswith("note")]
+    assert told == ["note       1 test rows have a first that training has seen too"]

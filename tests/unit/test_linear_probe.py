@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mulgil.errors import DataError, ModelError
 from mulgil.flow import Array, Batch
+from mulgil.methods._solving import logistic
 from mulgil.methods.linear_probe import (
     LinearProbe,
     LinearProbeSettings,
@@ -176,6 +177,21 @@ def test_class_weights_move_the_answers() -> None:
     mean, deviation = train[0].mean(0), train[0].std(0) + 1e-6
     same = model.predict((features - mean) / deviation) == fair.scores(features).argmax(1)
     assert same.mean() > 0.95
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_class_weights_of_counts_are_those_of_scikit_learn(several: bool) -> None:
+    """A row weighs by its own label, also where each label is solved against the others."""
+    features, gold = blobs(300, 3, 5, spread=6)
+    counts = sparse.csr_matrix(np.abs(features) / 30)
+    weights = np.array([0.5, 2.0, 7.0], np.float32)
+    hot = np.eye(3, dtype=np.float32)[gold]
+    weight, _ = logistic(counts, hot if several else gold, 1.0, 3, weights, 9000)
+    for label in range(3):
+        one = np.where(gold == label, weights[label], 1.0)
+        model = LogisticRegression(solver="liblinear", dual=True, max_iter=9000, random_state=0)
+        model.fit(counts, gold == label, sample_weight=one if several else weights[gold])
+        assert weight[label] == pytest.approx(model.coef_[0], abs=1e-6)
 
 
 def test_a_feature_that_never_varies_is_no_division_by_zero() -> None:

@@ -15,7 +15,7 @@ from recipe_files import refused, written
 from mulgil import recipe
 from mulgil.errors import SettingError
 from mulgil.recipe import WINGS, bundled, read
-from mulgil.settings import Table, _toml, dump
+from mulgil.settings import Table, dump, toml
 
 BUNDLED = sorted(bundled())
 
@@ -90,7 +90,7 @@ def test_a_name_that_is_none_lists_the_recipes() -> None:
 )
 def test_names_that_are_no_folder_are_refused(tmp_path: Path, name: str) -> None:
     """CF-07: ways out of the folder, options, dots, and names too long for a file system."""
-    source = written(tmp_path, f"name = {_toml(name)}\n")
+    source = written(tmp_path, f"name = {toml(name)}\n")
     assert refused(source).startswith(f"{source}:1: name must be")
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from mulgil import pipeline, recipe
+from mulgil.report.page import write_report
 from mulgil.report.telling import shown
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from fake_run import TWO, make_run, write_object
+from fake_run import TWO, make_run, write_lines, write_object
+from fake_tasks import make_rated_run
 from page_reader import check_closed, check_figures, page
 
 
@@ -43,6 +46,33 @@ def test_of_two_texts_it_says_how_they_were_counted(tmp_path: Path) -> None:
     assert "눈 first +2.00" in text
 
 
+def test_a_rating_has_what_raises_and_what_lowers_it(tmp_path: Path) -> None:
+    """RP-04: figures above 0 and below, the exact value at the stated place."""
+    run = make_rated_run(tmp_path, 60)
+    plain, result = check_figures(run), json.loads((run / "result.json").read_text("utf-8"))
+    assert "What weighs most" not in page(run).text
+    told = {"raises": {"both:비": 1.25}, "lowers": {"one: 않": -0.5, "both:눈": -0.25}}
+    write_object(run / "result.json", result | {"telling": told})
+    assert check_figures(run) == plain + 3
+    text = page(run).text
+    assert "What weighs most" in text
+    assert "raises 높임 비 both +1.25" in text
+    assert "lowers 낮춤 ␣ 않 one -0.50 , 눈 both -0.25" in text
+
+
+def test_a_run_that_rates_tells_both(tmp_path: Path) -> None:
+    """From a training to its page, the heaviest first on both sides."""
+    chosen = ["name=run", "data.name=sample", "task.name=sts", "data.train_rows=40"]
+    run = pipeline.run(recipe.read("sample-tfidf", chosen), tmp_path)
+    told = json.loads((run / "result.json").read_text("utf-8"))["telling"]
+    assert list(told) == ["raises", "lowers"]
+    raises, lowers = ([*each.values()] for each in told.values())
+    assert raises == sorted(raises, reverse=True)
+    assert lowers == sorted(lowers)
+    assert raises[-1] > 0 > lowers[-1]
+    assert "What weighs most" in page(write_report(run).parent).text
+
+
 def test_a_colon_alone_does_not_make_two_texts(tmp_path: Path) -> None:
     text = page(telling_run(tmp_path, {"부정": {"both:": 3.0, "가": 1.0}, "긍정": {}})).text
     assert "both: +3.00" in text
@@ -71,3 +101,24 @@ def test_blanks_are_drawn() -> None:
     assert str(shown("가 ")).count("␣") == 1
     assert str(shown("  ")).count("␣") == 2
     assert "&lt;" in shown("<")
+
+
+def test_a_blank_is_no_alarm() -> None:
+    assert 'class="odd"' not in shown(" 최고")
+    assert 'class="odd"' in shown("최\u200b고")
+
+
+def test_what_is_solved_has_no_course_to_draw(tmp_path: Path) -> None:
+    run = make_run(tmp_path, TWO, 60)
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    training = result["training"] | {"steps": 0, "epochs": 1.0}
+    moment = {"finished": "2026-03-01T09:08:07+00:00"}
+    write_object(run / "result.json", result | moment | {"training": training})
+    look = {"kind": "valid", "step": 0, "epoch": 1.0, "best": True, "loss": 0.5, "accuracy": 0.875}
+    write_lines(run / "journal.jsonl", [{"kind": "solve", "seconds": 3.1, "strength": 3.0}, look])
+    text, drawn = page(run).text, (run / "report.html").read_text("utf-8")
+    assert "Loss over steps" not in drawn
+    assert "on the validation rows over steps" not in drawn
+    assert "accuracy, validation rows 0.875" in text
+    assert "solved at once" in text
+    assert "2026-03-01 09:08 UTC" in text

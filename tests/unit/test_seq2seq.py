@@ -15,7 +15,7 @@ from mulgil.errors import ModelError, SettingError
 from mulgil.flow import Blanks, Head, Sampling
 from mulgil.methods.full import Full
 from mulgil.models import _sides
-from mulgil.models._continuing import batches, continued
+from mulgil.models._continuing import Way, batches, continued
 from mulgil.models.decoder import Decoder
 from mulgil.models.seq2seq import Seq2Seq, Seq2SeqSettings
 
@@ -298,14 +298,14 @@ def test_padding_stands_behind_what_an_encoder_reads() -> None:
     """EV-07: its positions count from the left."""
     module = Recorder()
     greedy = Sampling(max_new=4, temperature=0, beams=3)
-    found = continued(module, [[5], [3, 4, 5]], greedy, 4, [8], 1)
+    found = continued(module, [[5], [3, 4, 5]], Way(greedy, 4, [8], 1))
     assert found == [[6, 7, 8], [6, 7, 8]]
     ids, mask, chosen = module.given
     assert ids == [[5, 5, 5], [3, 4, 5]]
     assert mask == [[1, 0, 0], [1, 1, 1]]
     assert (chosen.decoder_start_token_id, chosen.suppress_tokens) == (1, [0])
     assert (chosen.do_sample, chosen.num_beams) == (False, 3)
-    continued(module, [[5]], Sampling(temperature=0.5, beams=3), 4, [0], 1)
+    continued(module, [[5]], Way(Sampling(temperature=0.5, beams=3), 4, [0], 1))
     *_, chosen = module.given
     assert (chosen.do_sample, chosen.num_beams, chosen.suppress_tokens) == (True, 1, None)
 
@@ -313,8 +313,9 @@ def test_padding_stands_behind_what_an_encoder_reads() -> None:
 def test_beams_make_batches_smaller_and_sides_make_them_mixed() -> None:
     lengths = [5, 3, 5, 3, *[4] * 70]
     prompts = [[1] * length for length in lengths]
-    found = list(batches(Recorder(), prompts, 10, beams=4, placed=True))
+    four, many = (Way(Sampling(temperature=0, beams=n), 10, start=1) for n in (4, 99))
+    found = list(batches(Recorder(), prompts, four))
     assert sorted(i for rows in found for i in rows) == list(range(len(prompts)))
     assert max(map(len, found)) == 16
     assert {lengths[i] for i in found[0]} == {3, 4}
-    assert [len(rows) for rows in batches(Recorder(), [[1] * 5] * 2, 10, 99, True)] == [1, 1]
+    assert [len(rows) for rows in batches(Recorder(), [[1] * 5] * 2, many)] == [1, 1]

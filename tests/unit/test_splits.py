@@ -12,12 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulgil import hangul, splits
+from mulgil import hangul, inspect, splits
 from mulgil.contracts import DataSettings
 from mulgil.errors import DataError
-from mulgil.examples import Example, PassageExample, TextExample
+from mulgil.examples import (
+    Example,
+    PairExample,
+    PassageExample,
+    QuestionExample,
+    Span,
+    TextExample,
+)
 from mulgil.flow import Parts, Rejected
 from mulgil.splits import Splits, complete, cut, draw
+from mulgil.tasks.nli import Nli
+from mulgil.tasks.qa import Qa
 
 
 def text(row: Example) -> str:
@@ -183,7 +192,7 @@ def test_too_many_rejected_rows_stop_the_run(bad: int, limit: float, passes: boo
         assert complete(parts, DataSettings(max_rejected=limit), text).rejected == rejected
         return
     with pytest.raises(
-        DataError, match=r"of 100 rows cannot be used \(a.csv:0: no label"
+        DataError, match=r"of 100 rows cannot be used: \d rows?: no label \(a.csv:0"
     ) as caught:
         complete(parts, DataSettings(max_rejected=limit), text)
     assert "data.max_rejected" in str(caught.value)
@@ -250,3 +259,54 @@ def test_parts_that_are_not_in_memory_are_neither_cut_nor_read() -> None:
     assert splits.fingerprint(found.train) == "kept 1000000000"
     with pytest.raises(DataError, match="no training rows are left"):
         complete(Parts({"train": Kept(0), "valid": Kept(2), "test": Kept(2)}), DataSettings(), text)
+
+
+# ---------------------------------------------------------------- rows that share a text
+
+
+def question(i: int, context: str) -> QuestionExample:
+    return QuestionExample(f"q:{i}", f"질문 {i}", context, (Span(0, 1),))
+
+
+def test_a_context_stands_on_one_side_of_a_cut() -> None:
+    """DA-07: with a context in training, its other questions are no test."""
+    everything: list[Example] = [question(i, f"글 {i // 3}") for i in range(300)]
+    qa = Qa(Qa.Settings())
+    found = complete(Parts({"all": everything}), DataSettings(), qa.text, qa.apart)
+    assert [len(part) for _, part in found.items()] == pytest.approx([243, 27, 30], abs=3)
+    assert not any(inspect.shared(found, qa).values())
+    assert any("rows of one context together" in note for note in found.notes)
+    before = complete(Parts({"all": everything}), DataSettings(), qa.text)
+    assert inspect.shared(before, qa)["test context in train"] > 10
+
+
+def pair_of(i: int, first: str, second: str) -> Example:
+    return PairExample(f"p:{i}", first, second, "참거짓"[i % 2])
+
+
+def test_pairs_that_hang_together_stay_together() -> None:
+    """DA-07: by either text, on either side, in a chain."""
+    everything = [pair_of(i, f"글 {i // 3}", f"글 {i // 3 + 500}") for i in range(300)]
+    everything += [pair_of(300 + i, f"글 {i + 500}", f"새 글 {i}") for i in range(100)]
+    nli = Nli(Nli.Settings())
+    rest, part = cut(everything, 0.2, 7, nli.text, nli.apart)
+    assert len(part) == pytest.approx(80, abs=8)
+    assert not any(inspect.shared(Splits(rest, [], part, [], []), nli).values())
+
+
+def test_pairs_that_all_hang_together_are_cut_by_what_is_left() -> None:
+    """One hypothesis in every row: the premise alone decides, then the whole row."""
+    nli = Nli(Nli.Settings())
+    everything = [pair_of(i, f"글 {i // 2}", "좋다") for i in range(100)]
+    rest, part = cut(everything, 0.2, 7, nli.text, nli.apart)
+    assert len(part) == pytest.approx(20, abs=2)
+    shared = inspect.shared(Splits(rest, [], part, [], []), nli)
+    assert (shared["test first in train"], shared["test second in train"]) == (0, len(part))
+
+
+def test_nothing_to_cut_is_said() -> None:
+    found = made({"all": [TextExample(f"a:{i}", f"글 {i}", f"{i}") for i in range(30)]})
+    assert (len(found.test), len(found.valid)) == (0, 0)
+    assert any(note.startswith("test: no row could be cut from all rows") for note in found.notes)
+    assert not any("0 rows cut" in note for note in found.notes)
+    assert not [n for n in made({"all": rows(30)}, test_share=0).notes if "no row could" in n]

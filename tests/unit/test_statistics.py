@@ -7,14 +7,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from judged_rows import READ, Maker
+from judged_rows import READ, Maker, ratings, several, single
 
 from mulgil import statistics
 from mulgil.flow import Array
 from mulgil.judged import Scored
+from mulgil.metrics.auc import Auc
 from mulgil.metrics.ece import Ece
-from mulgil.objectives import RowMetric
-from mulgil.statistics import Interval, bootstrap, bootstrap_sums
+from mulgil.metrics.spearman import Spearman
+from mulgil.objectives import Metric, RowMetric
+from mulgil.statistics import Interval, at_edge, bootstrap, bootstrap_sums
 
 
 def mean_of(values: Array, **more: float) -> object:
@@ -85,6 +87,30 @@ def test_a_figure_that_leans_is_inside_its_interval() -> None:
     assert 0.0 <= found.low < found.value < found.high <= 1.0
 
 
+def test_shares_at_the_edge_have_wilsons_interval() -> None:
+    """20 of 20: from 20 / (20 + 1.96^2) on; a figure that is no share stays as it is."""
+    assert at_edge(Interval(1.0, 1.0, 1.0), 20) == Interval(
+        1.0, pytest.approx(0.838875, abs=1e-6), 1.0
+    )
+    assert at_edge(Interval(0.0, 0.0, 0.0), 20) == Interval(
+        0.0, 0.0, pytest.approx(0.161125, abs=1e-6)
+    )
+    for found, trials in ((Interval(0.9, 0.7, 1.0), 20), (Interval(1.0, 1.0, 1.0), 0)):
+        assert at_edge(found, trials) == found
+
+
+@pytest.mark.parametrize(("metric", "make"), [(Auc, single), (Auc, several), (Spearman, ratings)])
+def test_what_ranks_gives_the_figures_of_the_slow_way(metric: type[Metric], make: Maker) -> None:
+    """EV-11: the order is found once; each draw has the figures of rows taken out and ranked."""
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        scored, made = make(draw), metric()
+        figures = made.drawn(scored)
+        for _ in range(5):
+            rows = draw.integers(0, len(scored), len(scored))
+            assert figures(rows) == made.compute(scored.take(rows))
+
+
 # ---------------------------------------------------------------- figures that are sums
 
 
@@ -153,5 +179,6 @@ def test_how_it_reads() -> None:
     assert str(found) == "0.5000 [0.2500, 0.7500]"
     assert found.as_dict() == {"value": 0.5, "low": 0.25, "high": 0.75}
     assert statistics.describe(50_000, 7) == (
-        "95% bias-corrected bootstrap over 50,000 test rows, 1,000 resamples, seed 7"
+        "95% bootstrap over 50,000 test rows, 1,000 resamples, seed 7, shifted by its bias;"
+        " Wilson's where all or none are right"
     )

@@ -139,6 +139,14 @@ def test_what_weighs_most_is_weight_times_idf() -> None:
     assert list(network.telling(2)[0]) == ["개", "비"]
 
 
+def test_what_lowers_a_score_most_is_told_with_its_sign() -> None:
+    network = weighed({"비": 1.0, "개": -2.0, "짖": -5.0, "눈": -0.1})
+    idf = dict(zip(network.parts[0].get_feature_names_out(), network.parts[0].idf_, strict=True))
+    (told,) = network.telling(2, lowering=True)
+    assert list(told) == ["짖", "개"]
+    assert told["개"] == pytest.approx(-2 * idf["개"], abs=1e-4)
+
+
 def test_an_ngram_within_another_of_nearly_its_weight_is_told_once() -> None:
     """Both "눈" and "눈이" stand in one row, so their idf is the same and weights are compared."""
     assert list(weighed({"눈": 1.0, "눈이": 0.9}).telling(5)[0]) == ["눈"]

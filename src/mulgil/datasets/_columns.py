@@ -27,6 +27,12 @@ ALSO: dict[type[Example], dict[str, tuple[str, ...]]] = {
 """Columns beside a shape's fields that may be there, with their usual names."""
 
 _MANY = 100  # different labels from which a column is no longer guessed to be the label
+_SAID = 3  # other columns that a note of a guess names
+_RATINGS = ("rating", "score", "평점", "별점", "점수")
+_CLASSES = (
+    *("label", "class", "categor", "sentiment", "polarity", "emotion"),
+    *("라벨", "레이블", "분류", "감정", "감성", "카테고리", "평가", "극성", "정답"),
+)
 _TOKENS = ("tokens", "words", "토큰", "어절")
 _WORDS = {"first": "the first text", "second": "the second text"}
 
@@ -97,8 +103,11 @@ def choose(
     lacking = [field for field in shape.inputs if not found[field]]
     if lacking and "text" not in found:
         raise DataError(f"{records.name}: {_which(records, lacking[0])}{_hint(records)}")
-    if gold and not found[gold]:
-        found[gold] = _by_content(records, found.values()) if gold == "label" else ""
+    maybe: list[str] = []
+    if gold == "label" and not named.get(gold):
+        usual, others = columns(shape)[gold], [found[field] for field in found if field != gold]
+        first, *maybe = _label_columns(records, usual, others) or [""]
+        found[gold] = first
     if gold and not found[gold]:
         found[gold] = _no_gold(records, shape, gold, notes)
     if lacking and not found[lacking[0]]:
@@ -106,7 +115,9 @@ def choose(
     for field, column in found.items():
         known = named.get(field) or column in ("", UNLABELLED) or isinstance(records, LaidOut)
         if not known:
-            notes.append(f'{field} = column "{column}" (guessed)')
+            also = ", ".join(f'"{name}"' for name in maybe[:_SAID]) if field == gold else ""
+            also = f"; also possible: {also}" if also else ""
+            notes.append(f'{field} = column "{column}" (guessed{also})')
     return found
 
 
@@ -155,17 +166,40 @@ def _refuse_headless(records: Records, header: bool, shape: type[Example]) -> No
             )
 
 
-def _by_content(records: Records, taken: Iterable[str]) -> str:
-    """Return the column with the fewest different values, at least two that recur, or ""."""
-    best, fewest = "", _MANY + 1
-    for column in records.columns:
-        values = [plain(record.fields.get(column)) for record in records.head()]
-        known = [value for value in values if value]
-        different = len(set(known))
-        recurs = different * 2 <= len(known) + 1
-        if column not in taken and different >= 2 and recurs and different < fewest:
-            best, fewest = column, different
-    return best
+def _label_columns(records: Records, usual: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Return the columns that may be the label, the best one first.
+
+    A usual name comes first, then a name that holds a word for a class, then a name for a rating,
+    then what the content says: fewest different values, at least two that recur. Words come before
+    numbers, which may be ids or ratings.
+    """
+    left = [column for column in records.columns if column not in taken]
+    order = [fold(name) for name in usual]
+    ranked = []
+    for column in left:
+        name = fold(column)
+        fits, digits, different = _classes(records, column)
+        if name in order and name not in _RATINGS:
+            rank: tuple[int, ...] = (0, order.index(name))
+        elif fits and any(word in name for word in _CLASSES):
+            rank = (1, digits, different)
+        elif name in order:
+            rank = (2, order.index(name))
+        elif fits:
+            rank = (3, digits, different)
+        else:
+            continue
+        ranked.append((rank, column))
+    return [column for _, column in sorted(ranked, key=lambda each: each[0])]
+
+
+def _classes(records: Records, column: str) -> tuple[bool, bool, int]:
+    """Return whether values recur as those of classes do, are numbers, and how many there are."""
+    values = [plain(record.fields.get(column)) for record in records.head()]
+    known = [value for value in values if value]
+    names = set(known)
+    fits = 2 <= len(names) <= _MANY and len(names) * 2 <= len(known) + 1
+    return fits, not any(map(str.isalpha, "".join(names))), len(names)
 
 
 def _no_gold(records: Records, shape: type[Example], gold: str, notes: list[str]) -> str:

@@ -102,7 +102,7 @@ def _expanded(given: str, setting: str) -> Path:
     if not folder:
         raise SettingError(
             f"{setting}: {given}: the environment variable MULGIL_DATA is not set; set it to the"
-            " folder of the data, or write the path itself"
+            f" folder of the data, or give texts of your own, one a line: {setting}=your.txt"
         )
     return Path(folder).expanduser() / given[variable.end() :].lstrip("/")
 
@@ -119,10 +119,19 @@ def _below(path: Path, given: str, setting: str) -> Iterator[tuple[Path, bool]]:
     else:
         folder = path.parent
         if not folder.is_dir():
-            raise DataError(f"{setting}: {given}: there is no folder {folder}; mend the path")
+            raise DataError(
+                f"{setting}: {given}: there is no folder {folder}; {_else(given, setting)}"
+            )
         remedy = nearest(path.name, [entry.name for entry in _entries(folder, setting)])
-        remedy = remedy if remedy.startswith("did you") else "mend the path"
+        remedy = remedy if remedy.startswith("did you") else _else(given, setting)
         raise DataError(f"{setting}: {given}: no such file or folder; {remedy}")
+
+
+def _else(given: str, setting: str) -> str:
+    """Return what to do about a path that leads nowhere."""
+    if not given.startswith("$"):
+        return "mend the path"
+    return f"it does not come with Mulgil: give texts of your own, one a line: {setting}=your.txt"
 
 
 def _globbed(path: Path, given: str, setting: str) -> Iterator[Path]:

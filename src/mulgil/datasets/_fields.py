@@ -109,6 +109,10 @@ class Reader:
         if not isinstance(cell, list):
             kind = type(cell).__name__
             raise UnusableError(f"its entities are a {kind}, not a list; write such rows as .jsonl")
+        if cell and all(type(each) is int for each in cell):
+            raise UnusableError(
+                'its tags are numbers, which say no names; write them as texts such as "B-PER"'
+            )
         if _is_tags(cell) or (places and not cell):
             if places is None:
                 raise UnusableError("its tags have no list of tokens beside them")
@@ -159,7 +163,8 @@ class Labels:
             self.several = True
             cells, needed = value, False  # [] says: none of the labels
         elif self._separator and isinstance(value, str):
-            cells, needed = value.split(self._separator), True
+            # An empty cell says the same.
+            cells, needed = value.split(self._separator), not missing(value)
         else:
             cells, needed = [value], True
         names = []

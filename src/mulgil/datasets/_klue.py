@@ -11,20 +11,16 @@ a damaged file is found out only where a row of it makes no sense.
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mulgil.contracts import Dataset
-from mulgil.datasets._labelled import Made, add
+from mulgil.datasets._labelled import Made, add, loaded
 from mulgil.errors import DataError
 from mulgil.flow import Parts, Rejected, Source
-from mulgil.tables.formats import MAX_IN_MEMORY
-from mulgil.tables.lines import open_file
 
 ADDRESS = (
     "https://raw.githubusercontent.com/KLUE-benchmark/KLUE/"
@@ -156,23 +152,3 @@ def listed(path: Path) -> list[Any]:
     if not isinstance(entries, list):
         raise DataError(f"{path}: is not a list of rows; get the published file")
     return entries
-
-
-def loaded(path: Path) -> Any:
-    """Return what a JSON file holds, gzipped when its name ends in `.gz`.
-
-    Raises:
-        DataError: it cannot be read to its end, or is not JSON.
-    """
-    try:
-        with open_file(path) as file:
-            content = file.read(MAX_IN_MEMORY)
-            if file.read(1):
-                raise DataError(f"{path}: is far larger than KLUE's; get the published file")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read to its end ({error}); get it again") from error
-    try:
-        return json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        reason = getattr(error, "msg", "invalid, or nested too deeply")
-        raise DataError(f"{path}: is not JSON ({reason}); get the published file") from error

@@ -8,6 +8,7 @@ here: no published field has a tab or a line feed in it.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from mulgil.errors import DataError
 from mulgil.examples import Example, PairExample, RatedPairExample
 from mulgil.flow import Parts, Rejected
+from mulgil.tables.formats import MAX_IN_MEMORY
+from mulgil.tables.lines import open_file
 
 Made = Example | Rejected
 """What came of a row: an example, or why there is none."""
@@ -64,13 +67,20 @@ def table(path: Path, header: str, make: Callable[..., Made]) -> Iterator[Made]:
 
 
 def loaded(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return what a JSON file holds, gzipped when its name ends in `.gz`.
 
     Raises:
-        DataError: it is not JSON.
+        DataError: it cannot be read to its end, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        with open_file(path) as file:
+            content = file.read(MAX_IN_MEMORY)
+            if file.read(1):
+                raise DataError(f"{path}: is far larger than published; get the published file")
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read to its end ({error}); get it again") from error
+    try:
+        return json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = getattr(error, "msg", "invalid, or nested too deeply")
         raise DataError(f"{path}: is not JSON ({reason}); get the published file") from error

@@ -8,14 +8,14 @@ rejected, never mended by searching for it. It costs such questions; the publish
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mulgil.datasets import _spans
 from mulgil.datasets._labelled import Made, add, loaded
 from mulgil.errors import DataError
-from mulgil.examples import QuestionExample, Span
+from mulgil.examples import QuestionExample
 from mulgil.flow import Parts, Rejected
 
 
@@ -29,11 +29,66 @@ def read(path: Path, cuts: Mapping[str, slice]) -> Parts:
     Raises:
         DataError: the file is not in SQuAD's form down to the questions.
     """
-    articles = _entries(loaded(path), "data", path)
+    found = articles(path)
     parts = Parts(rows={})
     for name, cut in cuts.items():
-        add(parts, name, (row for article in articles[cut] for row in _questions(article, path)))
+        add(parts, name, map(_row, questions(found[cut], path)))
     return parts
+
+
+def articles(path: Path) -> list[Any]:
+    """Return the articles of a file.
+
+    Raises:
+        DataError: it is not JSON, or has no list of them.
+    """
+    return _entries(loaded(path), "data", path)
+
+
+def questions(found: list[Any], path: Path) -> Iterator[Any]:
+    """Yield the fields of each question of these articles, its context with them.
+
+    Raises:
+        DataError: while reading: an article or a paragraph has another form.
+    """
+    for article in found:
+        for paragraph in _entries(article, "paragraphs", path):
+            for entry in _entries(paragraph, "qas", path):
+                known = isinstance(entry, dict)
+                yield entry | {"context": paragraph.get("context")} if known else entry
+
+
+def question(name: str, entry: dict[str, Any], impossible: bool = False) -> Made:
+    """Return the row of a question.
+
+    Args:
+        name: the row's id.
+        entry: its fields, with its context.
+        impossible: that it has no answer, whatever stands in its fields.
+    """
+    asked, context = entry.get("question"), entry.get("context")
+    if not (isinstance(context, str) and isinstance(asked, str)):
+        return Rejected(name, "the question or the context is missing")
+    if not (context.strip() and asked.strip()):
+        return Rejected(name, "empty text")
+    if impossible:
+        return QuestionExample(name, asked, context, ())
+    given = entry.get("answers")
+    if not isinstance(given, list) or not given:
+        return Rejected(name, "no answer is given, and it is not called impossible")
+    if not all(isinstance(each, dict) and type(each.get("answer_start")) is int for each in given):
+        return Rejected(name, "an answer without a whole number as its answer_start")
+    try:
+        return QuestionExample(name, asked, context, _spans.answers(context, given))
+    except _spans.UnusableError as error:
+        return Rejected(name, str(error))
+
+
+def _row(entry: Any) -> Made:
+    name = entry.get("id") if isinstance(entry, dict) else None
+    if not isinstance(name, str):
+        return Rejected("a question without an id", 'not an object with an "id"')
+    return question(name, entry)
 
 
 def _entries(value: Any, key: str, path: Path) -> list[Any]:
@@ -41,42 +96,3 @@ def _entries(value: Any, key: str, path: Path) -> list[Any]:
     if not isinstance(entries, list):
         raise DataError(f'{path}: a list "{key}" is missing; get the published file')
     return entries
-
-
-def _questions(article: Any, path: Path) -> Iterator[Made]:
-    for paragraph in _entries(article, "paragraphs", path):
-        entries = _entries(paragraph, "qas", path)
-        for entry in entries:
-            yield _question(paragraph.get("context"), entry if isinstance(entry, dict) else {})
-
-
-def _question(context: Any, entry: dict[str, Any]) -> Made:
-    name, question = entry.get("id"), entry.get("question")
-    if not isinstance(name, str):
-        return Rejected("a question without an id", f"only {', '.join(entry)[:80] or 'nothing'}")
-    if not (isinstance(context, str) and isinstance(question, str)):
-        return Rejected(name, "the question or the context is missing")
-    if not (context.strip() and question.strip()):
-        return Rejected(name, "empty text")
-    answers = _answers(context, entry.get("answers"))
-    if isinstance(answers, str):
-        return Rejected(name, answers)
-    return QuestionExample(name, question, context, answers)
-
-
-def _answers(context: str, answers: Any) -> tuple[Span, ...] | str:
-    """Return the stretches that answer, equal ones once, or why one of them cannot be used."""
-    if not isinstance(answers, list) or not answers:
-        return "no answer is given"
-    spans = []
-    for answer in answers:
-        fields = answer if isinstance(answer, dict) else {}
-        text, start = fields.get("text"), fields.get("answer_start")
-        # A truth value counts as an integer in Python, and a negative start from the end.
-        if not isinstance(text, str) or not text or type(start) is not int:
-            return 'an answer without "text" or "answer_start"'
-        if start < 0 or context[start : start + len(text)] != text:
-            shown = json.dumps(text[:40], ensure_ascii=False)
-            return f"answer {shown} does not stand at character {start} of the context"
-        spans.append(Span(start, start + len(text)))
-    return tuple(dict.fromkeys(spans))

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from mulgil.contracts import Dataset, DataSettings
-from mulgil.datasets._columns import ALSO, Chosen, choose, settled
+from mulgil.datasets._columns import ALSO, UNLABELLED, Chosen, choose, settled
 from mulgil.datasets._fields import Reader
 from mulgil.datasets._spans import UnusableError
 from mulgil.errors import DataError, SettingError
@@ -51,7 +51,8 @@ class Files(Dataset):
         header: bool = True
         """Whether the first row names the columns; if not, they are called "1", "2" and so on."""
         label_separator: str = ""
-        """What parts several labels in one cell, such as "|"; lists in JSON need none."""
+        """What parts several labels in one cell, such as "|", an empty cell has none of them; lists
+        in JSON need none."""
         columns: dict[str, str] = pydantic.Field({})
         """Column of each field of the rows, such as {first = "전제"}; the others are guessed."""
         tags: Literal["words", "characters"] = "words"
@@ -100,6 +101,9 @@ class Files(Dataset):
         if reader.labels.several:
             parts.rows = {part: list(map(_listed, rows)) for part, rows in parts.rows.items()}
         parts.notes += reader.labels.notes()
+        parts.columns = {
+            f: column for f, column in chosen.items() if column not in ("", UNLABELLED)
+        }
         return parts
 
     def _paths(self) -> dict[str, Path]:

@@ -15,15 +15,14 @@ KLUE's leaderboard; the files are read unchecked, because no checksum of them is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mulgil.datasets import _klue, _spans
+from mulgil.datasets import _klue, _squad
 from mulgil.datasets._labelled import Made
-from mulgil.errors import DataError
-from mulgil.examples import QuestionExample, Span
-from mulgil.flow import Parts, Rejected
+from mulgil.examples import QuestionExample
+from mulgil.flow import Parts
 
 _NO_ANSWER = 3
 
@@ -47,42 +46,8 @@ class KlueMrc(_klue.Brought):
         return parts
 
     def entries(self, path: Path) -> Iterable[Any]:
-        for article in _members(_klue.loaded(path), "data", path):
-            for paragraph in _members(article, "paragraphs", path):
-                for entry in _members(paragraph, "qas", path):
-                    known = isinstance(entry, dict)
-                    yield entry | {"context": paragraph.get("context")} if known else entry
+        return _squad.questions(_squad.articles(path), path)
 
     def row(self, guid: str, entry: dict[str, Any]) -> Made:
-        question, context = entry.get("question"), entry.get("context")
-        if not (isinstance(context, str) and isinstance(question, str)):
-            return Rejected(guid, "the question or the context is missing")
-        if not (context.strip() and question.strip()):
-            return Rejected(guid, "empty text")
-        try:
-            return QuestionExample(guid, question, context, _answers(context, entry))
-        except _spans.UnusableError as error:
-            return Rejected(guid, str(error))
-
-
-def _members(value: Any, key: str, path: Path) -> Iterator[Any]:
-    entries = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(entries, list):
-        raise DataError(f'{path}: a list "{key}" is missing; get the published file')
-    return iter(entries)
-
-
-def _answers(context: str, entry: dict[str, Any]) -> tuple[Span, ...]:
-    """Return where the answers stand; () when the question has none.
-
-    Raises:
-        UnusableError: one does not stand where it should, or none is given for no reason.
-    """
-    if entry.get("is_impossible") is True or entry.get("question_type") == _NO_ANSWER:
-        return ()
-    given = entry.get("answers")
-    if not isinstance(given, list) or not given:
-        raise _spans.UnusableError("no answer is given, and it is not called impossible")
-    if not all(isinstance(each, dict) and type(each.get("answer_start")) is int for each in given):
-        raise _spans.UnusableError("an answer without a whole number as its answer_start")
-    return _spans.answers(context, given) or ()
+        impossible = entry.get("is_impossible") is True or entry.get("question_type") == _NO_ANSWER
+        return _squad.question(guid, entry, impossible)

@@ -54,14 +54,15 @@ class GradientLearner(Stepped):
         self._net.seek(self._calls)
         self._calls += 1
         loss, weight = self._loss(batch)
-        loss.backward()
+        if weight:
+            loss.backward()
         return float(loss.detach()), weight
 
     def _loss(self, batch: Batch) -> tuple[Any, float]:
         """Return the summed loss and what it is a sum over: rows, or tokens asked for."""
         if isinstance(batch.inputs, Blanks):
             asked = float((batch.inputs.targets != UNASKED).sum())
-            return self._net.loss(batch.inputs), asked
+            return self._net.loss(batch.inputs) if asked else torch.zeros(()), asked
         if isinstance(batch.inputs, Located):
             asked = float((batch.inputs.targets != UNASKED).sum())
             return self.task.loss(self._net.forward(batch.inputs).float(), batch.inputs), asked
@@ -72,7 +73,8 @@ class GradientLearner(Stepped):
         return self.task.loss(scores, targets, self._weights), float(len(batch.rows))
 
     def update(self, learning_rate: float, clip: float, weight: float) -> float:
-        norm = self.optimizer.step(learning_rate * self._rate, clip, 1.0 / weight)
+        step = self.optimizer.step
+        norm = step(learning_rate * self._rate, clip, 1.0 / weight) if weight else 0.0
         self.optimizer.zero()
         self._parts = 0
         return norm

@@ -9,7 +9,7 @@ bytes each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,7 +35,14 @@ class LearnsItself(Protocol):
         """Number of weights."""
 
     def learn(
-        self, tokens: Array, starts: Array, window: int, epochs: int, rate: float | None, seed: int
+        self,
+        tokens: Array,
+        starts: Array,
+        window: int,
+        epochs: int,
+        rate: float | None,
+        seed: int,
+        say: Callable[[str], None] | None = None,
     ) -> dict[str, float]:
         """Learn, and return figures for the journal.
 
@@ -46,6 +53,7 @@ class LearnsItself(Protocol):
             epochs: passes over the sequences.
             rate: first learning rate; None takes the network's own.
             seed: of all draws.
+            say: where a line goes after each pass; None says nothing.
         """
 
 
@@ -80,12 +88,14 @@ class ItselfLearner(Solved):
     def solve(self, train: Iterable[Batch], valid: Iterable[Batch]) -> dict[str, float]:
         tokens, starts = _in_rows(train)
         chosen = self._trainer
-        # Where it is not set it is that of gradient steps, which would teach nothing here; and a
-        # run's own recipe has every default written out.
-        unset = type(chosen).model_fields["learning_rate"].default
-        rate = None if chosen.learning_rate == unset else float(chosen.learning_rate)
         found: dict[str, float] = self._learn(
-            tokens, starts, self._window, int(chosen.epochs), rate, chosen.seed
+            tokens,
+            starts,
+            self._window,
+            int(chosen.epochs),
+            chosen.learning_rate,
+            chosen.seed,
+            self.say,
         )
         return found
 

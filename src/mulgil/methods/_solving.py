@@ -39,42 +39,43 @@ def logistic(
         targets: int64 [N], or float32 [N, outputs] of yes and no.
         strength: inverse penalty, scikit-learn's C.
         outputs: number of labels.
-        weights: float32 [outputs], of the rows' losses by their label; None counts all alike.
+        weights: float32 [outputs], of the rows' losses by their label, of the yeses of each label
+            where there may be several; None counts all alike.
         iterations: most of the solver.
     """
 
-    def fit(gold: Array, balance: dict[int, float] | None) -> Solution:
-        return _fitted(features, gold, strength, balance, iterations)
-
-    def against(number: int, gold: Array) -> Solution:
-        return fit(gold, None if weights is None else {1: float(weights[number]), 0: 1.0})
+    def fit(gold: Array, each: Array | None) -> Solution:
+        return _fitted(features, gold, strength, each, iterations)
 
     if targets.ndim == 2:
         solved = []
         for i, yes in enumerate(targets.T > 0.5):
             both = 0 < yes.sum() < len(yes)
             same = np.zeros((1, features.shape[1])), np.array([10.0 if yes.any() else -10.0])
-            solved.append(against(i, yes.astype(np.int64)) if both else same)
+            each = None if weights is None else np.where(yes, weights[i], 1.0)
+            solved.append(fit(yes.astype(np.int64), each) if both else same)
         return np.concatenate([w for w, _ in solved]), np.concatenate([b for _, b in solved])
     present = np.unique(targets)
     whole = np.zeros((outputs, features.shape[1])), np.full(outputs, NEVER)
     if len(present) == 1:  # nothing to solve: the one label that all rows have
         whole[1][present] = 0.0
         return whole
+    each = None if weights is None else weights[targets]
     if len(present) > 2 and not isinstance(features, np.ndarray):
         for i in present:  # counts are wide, and the softmax solver slow
-            weight, bias = against(i, (targets == i).astype(np.int64))
+            weight, bias = fit((targets == i).astype(np.int64), each)
             whole[0][i], whole[1][i] = weight[0], bias[0]
         return whole
-    balance = None if weights is None else {int(i): float(weights[i]) for i in present}
-    weight, bias = fit(targets, balance)
+    weight, bias = fit(targets, each)
     if len(present) == 2:  # one score for two labels: half of it for, half of it against
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     whole[0][present], whole[1][present] = weight, bias
     return whole
 
 
-def _fitted(features: Any, gold: Array, strength: float, balance: Any, iterations: int) -> Solution:
+def _fitted(
+    features: Any, gold: Array, strength: float, each: Array | None, iterations: int
+) -> Solution:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -82,14 +83,13 @@ def _fitted(features: Any, gold: Array, strength: float, balance: Any, iteration
     model = LogisticRegression(
         C=strength,
         max_iter=iterations,
-        class_weight=balance,
         solver="liblinear" if counts else "lbfgs",
         dual=counts,
         random_state=0,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features, gold)
+        model.fit(features, gold, sample_weight=each)
     return model.coef_, model.intercept_
 
 

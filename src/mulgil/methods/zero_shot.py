@@ -7,8 +7,13 @@ training but for the names of the labels.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from mulgil.flow import Kind
 from mulgil.methods._in_context import InContext
 
 
 class ZeroShot(InContext):
     """Asks without an example."""
+
+    works_on: ClassVar[frozenset[Kind]] = InContext.works_on | {"nli"}

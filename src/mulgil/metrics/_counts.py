@@ -80,3 +80,11 @@ class Table(RowMetric):
             for i, label in enumerate(self.labels)
             for what, values in columns.items()
         }
+
+    def trials(self, total: Array, count: int) -> dict[str, float]:
+        _, predicted, gold = total.reshape(3, len(self.labels))
+        return {
+            f"{what}:{label}": float(values[i])
+            for i, label in enumerate(self.labels)
+            for what, values in (("precision", predicted), ("recall", gold))
+        }

@@ -25,3 +25,6 @@ class _Right(RowMetric):
     def figures(self, total: Array, count: int) -> dict[str, float]:
         right, asked = total
         return {self.figure: float(right / asked) if asked else 0.0}
+
+    def trials(self, total: Array, count: int) -> dict[str, float]:
+        return {self.figure: count}  # rows: the tokens of one are right or wrong together

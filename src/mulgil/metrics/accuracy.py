@@ -16,3 +16,6 @@ class Accuracy(RowMetric):
 
     def figures(self, total: Array, count: int) -> dict[str, float]:
         return {"accuracy": float(total[0] / count) if count else 0.0}
+
+    def trials(self, total: Array, count: int) -> dict[str, float]:
+        return {"accuracy": count}

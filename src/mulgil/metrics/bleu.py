@@ -15,7 +15,7 @@ it; where no answer is right, what is written counts as wrong.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Bleu(RowMetric):
     Raises:
         ModelError: sacrebleu is not installed.
     """
+
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
 
     def __init__(self) -> None:
         made = _sacrebleu.load("bleu").BLEU

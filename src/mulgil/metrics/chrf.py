@@ -9,6 +9,8 @@ text is empty counts nothing at all, as sacrebleu has it: `exact-match` sees suc
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mulgil.flow import Array
 from mulgil.judged import Written
 from mulgil.metrics import _sacrebleu
@@ -23,6 +25,8 @@ class Chrf(RowMetric):
     Raises:
         ModelError: sacrebleu is not installed.
     """
+
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
 
     def __init__(self) -> None:
         self._scorer = _sacrebleu.load("chrf").CHRF(word_order=2)

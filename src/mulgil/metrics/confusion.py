@@ -1,6 +1,12 @@
-"""How often each gold label got each answer (rows); with several labels a row, yes and no."""
+"""How often each gold label got each answer (rows); with several labels a row, yes and no.
+
+The cells are counts and have no intervals: a thousand resamples of a table of 200 labels would be
+40 million figures that nobody reads.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +18,7 @@ class Confusion(Metric):
     """`GOLD→PREDICTED` counts; multi-label: `LABEL:yes→no` and so on for each label."""
 
     single = False
+    intervals: ClassVar[bool] = False
 
     def compute(self, scored: Scored) -> dict[str, float]:
         n = len(scored.labels)

@@ -25,6 +25,9 @@ class ExactMatch(RowMetric):
     def figures(self, total: Array, count: int) -> dict[str, float]:
         return _written.means(_NAMES, total, count)
 
+    def trials(self, total: Array, count: int) -> dict[str, float]:
+        return dict.fromkeys(_NAMES, count)
+
 
 def _score(predicted: str, gold: str) -> tuple[float]:
     return (float(hangul.key(predicted) == hangul.key(gold)),)

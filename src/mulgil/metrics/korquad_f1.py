@@ -36,6 +36,9 @@ class Korquad(RowMetric):
     def figures(self, total: Array, count: int) -> dict[str, float]:
         return _written.means(_NAMES, total, count)
 
+    def trials(self, total: Array, count: int) -> dict[str, float]:
+        return dict.fromkeys(_NAMES, count)
+
 
 def _score(predicted: str, gold: str) -> tuple[float, float]:
     ours, theirs = _words(predicted), _words(gold)

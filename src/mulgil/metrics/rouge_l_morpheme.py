@@ -24,6 +24,7 @@ class RougeMorpheme(_rouge.Rouge):
     """
 
     suffix: ClassVar[str] = "-morpheme"
+    packages: ClassVar[tuple[str, ...]] = ("kiwipiepy",)
 
     def __init__(self) -> None:
         kiwi.module(*_WANTS)  # so that a missing package is known before a training, not after it

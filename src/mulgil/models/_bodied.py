@@ -63,6 +63,11 @@ class Bodied(Family):
     kind: ClassVar[Kind] = "classic"
     skills: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair", "rate", "tokens"})
     tokenizer: ClassVar[str] = "subword"
+    peak: ClassVar[float] = 1e-3
+    """Learning rate of what is new in it."""
+
+    def rate(self, needs: frozenset[Skill]) -> float:
+        return self.peak
 
     @classmethod
     @abstractmethod

@@ -9,7 +9,7 @@ window counts padding as text. It costs a copy of the shared part for each row o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from torch import Tensor
 
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Segment
+from mulgil.models import _together
 from mulgil.models._prefix import Prefix, picked, window
 
-_TOKENS = 1 << 14
-"""Tokens of a batch, what is shared counted for each row."""
+_BESIDE = 8
+"""Tokens that are reckoned for a choice behind each row of a batch."""
 
 _SCORES = 1 << 26
 """Scores of a batch: rows times vocabulary."""
@@ -49,7 +50,8 @@ def choose(
     words = int(module.get_input_embeddings().weight.shape[0])
     longest = max(map(len, queries), default=0) + max(map(len, choices))
     alike = len(shared.head) + 1 + longest > window(module)
-    for rows in _batches(queries, len(shared.head) + 1, words, alike):
+    held = len(shared.head) + 1 + _BESIDE
+    for rows in _together.batches(queries, _SCORES // words, held, alike=alike):
         found[rows] = _score(module, shared, [queries[i] for i in rows], choices)
     return found
 
@@ -73,7 +75,8 @@ def behind(
     nats, right = np.zeros(ends[-1]), np.zeros(ends[-1], np.bool_)
     words = int(module.get_input_embeddings().weight.shape[0])
     words *= max(map(len, targets), default=1)
-    for rows in _batches(whole, len(prefix.head) + 1, words, False):
+    held = len(prefix.head) + 1 + _BESIDE
+    for rows in _together.batches(whole, _SCORES // max(words, 1), held):
         asked = [i for i in rows if len(targets[i])]
         if not asked:
             continue
@@ -92,29 +95,6 @@ def tokens(segment: Segment) -> list[int]:
     if isinstance(segment, str):
         raise ModelError('a model here reads token ids; take tokenizer "subword"')
     return segment
-
-
-def _batches(
-    queries: Sequence[Sequence[int]], shared: int, words: int, alike: bool
-) -> Iterator[list[int]]:
-    """Yield the numbers of queries that are read together, the shortest first.
-
-    Args:
-        queries: token ids.
-        shared: tokens of the prefix.
-        words: of the vocabulary.
-        alike: only queries of one length together.
-    """
-    rows: list[int] = []
-    for i in sorted(range(len(queries)), key=lambda i: len(queries[i])):
-        held = (len(rows) + 1) * (shared + len(queries[i]) + 8)
-        full = held > _TOKENS or (len(rows) + 1) * words > _SCORES
-        if rows and (full or (alike and len(queries[i]) != len(queries[rows[0]]))):
-            yield rows
-            rows = []
-        rows.append(i)
-    if rows:
-        yield rows
 
 
 def _score(

@@ -11,6 +11,7 @@ beside one for each token.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -19,12 +20,11 @@ import torch
 
 from mulgil.errors import ModelError
 from mulgil.flow import Sampling
-from mulgil.models import _checkpoints
+from mulgil.models import _checkpoints, _together
 from mulgil.models._prefix import Prefix, window
 
-_TOKENS = 1 << 14
 _ROWS = 64
-"""What is continued at once: tokens, prompts and what follows them, and prompts."""
+"""Prompts, each with its beams, that are continued at once."""
 
 Measure = Callable[[list[list[int]], list[list[int]]], list[list[float]]]
 """From prompts and the new tokens of each to ln p of each new token."""
@@ -44,107 +44,82 @@ class Pieces(Protocol):
         """Hear that the text is over."""
 
 
-def drawn(
-    module: Any,
-    prompts: Sequence[list[int]],
-    sampling: Sampling,
-    room: int,
-    stops: Sequence[int],
-    measure: Measure,
-    start: int | None = None,
-    heard: Pieces | None = None,
-    prefix: Prefix | None = None,
-    over: Over | None = None,
-) -> list[tuple[list[int], list[float]]]:
-    """Return the new tokens of each prompt, and ln p of each; torch's own generator stays as it is.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Way:
+    """How prompts go on.
 
-    Args:
-        module: a transformers model that generates.
-        prompts: token ids, at least one each.
+    Attributes:
         sampling: how to draw.
-        room: new tokens at most.
-        stops: ids that end a text.
-        measure: says how likely new tokens are.
-        start: as `continued` takes it.
-        heard: as `continued` takes it.
-        prefix: as `continued` takes it.
-        over: as `continued` takes it.
-
-    Raises:
-        ModelError: the architecture cannot generate.
-    """
-    found: dict[int, tuple[list[int], list[float]]] = {}
-    beams = _beams(sampling)
-    with torch.random.fork_rng([module.device] if module.device.type == "cuda" else []):
-        torch.manual_seed(sampling.seed)
-        shared = 0 if prefix is None else len(prefix.head)
-        for rows in batches(module, prompts, room, beams, start is not None, shared):
-            begun = [prompts[i] for i in rows]
-            new = continued(module, begun, sampling, room, stops, start, heard, prefix, over)
-            found |= zip(rows, zip(new, measure(begun, new), strict=True), strict=True)
-    return [found[i] for i in range(len(prompts))]
-
-
-def batches(
-    module: Any,
-    prompts: Sequence[Sequence[int]],
-    room: int,
-    beams: int = 1,
-    placed: bool = False,
-    shared: int = 0,
-) -> Iterator[list[int]]:
-    """Yield the numbers of prompts that are continued together, the shortest prompts first.
-
-    Args:
-        module: a transformers model.
-        prompts: token ids.
-        room: new tokens at most.
-        beams: beginnings that are kept of each.
-        placed: the padding of a prompt counts for nothing, whatever the module takes.
-        shared: tokens that stand before each prompt, the padding behind them.
-    """
-    # A module that takes no positions counts the padding as text: there, none is made.
-    padded = placed or "position_ids" in inspect.signature(module.forward).parameters
-    if shared:  # a window counts padding behind what is shared as text
-        longest = shared + max(map(len, prompts), default=0) + room
-        padded = padded and longest <= window(module)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    rows: list[int] = []
-    for i in order:
-        length = shared + len(prompts[i])
-        held = (len(rows) + 1) * beams
-        full = held > _ROWS or held * (length + room) > _TOKENS
-        if rows and (full or not (padded or len(prompts[i]) == len(prompts[rows[0]]))):
-            yield rows
-            rows = []
-        rows.append(i)
-    if rows:
-        yield rows
-
-
-def continued(
-    module: Any,
-    prompts: list[list[int]],
-    sampling: Sampling,
-    room: int,
-    stops: Sequence[int],
-    start: int | None = None,
-    heard: Pieces | None = None,
-    prefix: Prefix | None = None,
-    over: Over | None = None,
-) -> list[list[int]]:
-    """Return the new tokens of each prompt, up to and including the first that stops.
-
-    Args:
-        module: a transformers model of the "ForCausalLM" sort, or one of two parts.
-        prompts: token ids, at least one each; what the encoder reads, where there is one.
-        sampling: how to draw; torch's global generator is drawn from.
         room: new tokens at most.
         stops: ids that end a text.
         start: the token that the decoder beside an encoder begins with; None where there is none.
         heard: is told of each token of the one prompt, without beams.
         prefix: what stands before all prompts, read; its last token begins each prompt.
         over: says that a text is over, whatever its last token.
+    """
+
+    sampling: Sampling
+    room: int
+    stops: Sequence[int] = ()
+    start: int | None = None
+    heard: Pieces | None = None
+    prefix: Prefix | None = None
+    over: Over | None = None
+
+    @property
+    def beams(self) -> int:
+        """Return how many beginnings of each text are kept."""
+        return 1 if self.sampling.temperature > 0 else self.sampling.beams
+
+    @property
+    def head(self) -> list[int]:
+        """Return the ids that are read for all prompts at once."""
+        return [] if self.prefix is None else self.prefix.head
+
+
+def drawn(
+    module: Any, prompts: Sequence[list[int]], way: Way, measure: Measure
+) -> list[tuple[list[int], list[float]]]:
+    """Return the new tokens of each prompt, and ln p of each; torch's own generator stays as it is.
+
+    Args:
+        module: a transformers model that generates.
+        prompts: token ids, at least one each.
+        way: how they go on.
+        measure: says how likely new tokens are.
+
+    Raises:
+        ModelError: the architecture cannot generate.
+    """
+    found: dict[int, tuple[list[int], list[float]]] = {}
+    with torch.random.fork_rng([module.device] if module.device.type == "cuda" else []):
+        torch.manual_seed(way.sampling.seed)
+        for rows in batches(module, prompts, way):
+            begun = [prompts[i] for i in rows]
+            new = continued(module, begun, way)
+            found |= zip(rows, zip(new, measure(begun, new), strict=True), strict=True)
+    return [found[i] for i in range(len(prompts))]
+
+
+def batches(module: Any, prompts: Sequence[Sequence[int]], way: Way) -> Iterator[list[int]]:
+    """Yield the numbers of prompts that are continued together, the shortest prompts first."""
+    # A module that takes no positions counts the padding as text: there, none is made.
+    placed = way.start is not None or "position_ids" in inspect.signature(module.forward).parameters
+    shared = len(way.head)
+    if shared:  # a window counts padding behind what is shared as text
+        longest = shared + max(map(len, prompts), default=0) + way.room
+        placed = placed and longest <= window(module)
+    most = _ROWS // way.beams
+    return _together.batches(prompts, most, shared + way.room, way.beams, alike=not placed)
+
+
+def continued(module: Any, prompts: list[list[int]], way: Way) -> list[list[int]]:
+    """Return the new tokens of each prompt, up to and including the first that stops.
+
+    Args:
+        module: a transformers model of the "ForCausalLM" sort, or one of two parts.
+        prompts: token ids, at least one each; what the encoder reads, where there is one.
+        way: how they go on; torch's global generator is drawn from.
 
     Raises:
         ModelError: the architecture cannot generate.
@@ -153,31 +128,20 @@ def continued(
 
     if not module.can_generate():
         raise ModelError(f"{type(module).__name__} cannot generate; use one like gpt2 or llama")
-    longest = max(map(len, prompts))
-    beside = start is not None
+    longest, head = max(map(len, prompts)), way.head
+    beside = way.start is not None
     # Padded with a row's own first token: the mask hides it, and the penalty for repetition,
     # which knows no mask, has seen that token anyway.
-    head = [] if prefix is None else prefix.head
     ids = [head + _padded(p, [p[0]] * (longest - len(p)), beside) for p in prompts]
     mask = [
         [1] * len(head) + _padded([1] * len(p), [0] * (longest - len(p)), beside) for p in prompts
     ]
     begun = 1 if beside else len(head) + longest
-    chosen = GenerationConfig(
-        max_new_tokens=room,
-        do_sample=sampling.temperature > 0,
-        num_beams=_beams(sampling),
-        repetition_penalty=sampling.repetition_penalty,
-        eos_token_id=list(stops) or None,
-        pad_token_id=stops[0] if stops else 0,
-        **(_draws(sampling) if sampling.temperature > 0 else {}),
-        **({} if start is None else _begins(module, start, stops)),
-    )
     more: dict[str, Any] = {}
-    if prefix is not None:
-        more["past_key_values"] = prefix.copied(len(prompts) * _beams(sampling))
-    if over is not None:
-        more["stopping_criteria"] = [_criterion(over, begun)]
+    if way.prefix is not None:
+        more["past_key_values"] = way.prefix.copied(len(prompts) * way.beams)
+    if way.over is not None:
+        more["stopping_criteria"] = [_criterion(way.over, begun)]
     own = module.generation_config
     module.generation_config = GenerationConfig()  # the checkpoint's would fill what is not chosen
     try:
@@ -185,13 +149,33 @@ def continued(
             texts = module.generate(
                 input_ids=torch.tensor(ids, device=module.device),
                 attention_mask=torch.tensor(mask, device=module.device),
-                generation_config=chosen,
-                streamer=heard,
+                generation_config=GenerationConfig(**_chosen(module, way)),
+                streamer=way.heard,
                 **more,
             )
     finally:
         module.generation_config = own
-    return [_until(text, stops, over) for text in texts[:, begun:].tolist()]
+    return [_until(text, way.stops, way.over) for text in texts[:, begun:].tolist()]
+
+
+def _chosen(module: Any, way: Way) -> dict[str, Any]:
+    """Return what of transformers' generation settings is not off."""
+    sampling = way.sampling
+    chosen = {
+        "max_new_tokens": way.room,
+        "do_sample": sampling.temperature > 0,
+        "num_beams": way.beams,
+        "repetition_penalty": sampling.repetition_penalty,
+        "eos_token_id": list(way.stops) or None,
+        "pad_token_id": way.stops[0] if way.stops else 0,
+    }
+    if sampling.temperature > 0:
+        chosen |= {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p")}
+    if way.start is not None:
+        pad = module.config.pad_token_id
+        never = [] if pad is None or pad in way.stops else [pad]
+        chosen |= {"decoder_start_token_id": way.start, "suppress_tokens": never or None}
+    return chosen
 
 
 @contextlib.contextmanager
@@ -219,25 +203,6 @@ def _criterion(over: Over, begun: int) -> Callable[..., torch.Tensor]:
         return torch.tensor([over(row) for row in ids[:, begun:].tolist()], device=ids.device)
 
     return ended
-
-
-def _beams(sampling: Sampling) -> int:
-    return 1 if sampling.temperature > 0 else sampling.beams
-
-
-def _draws(sampling: Sampling) -> dict[str, Any]:
-    return {
-        "temperature": sampling.temperature,
-        "top_k": sampling.top_k,
-        "top_p": sampling.top_p,
-    }
-
-
-def _begins(module: Any, start: int, stops: Sequence[int]) -> dict[str, Any]:
-    """Return how a decoder beside an encoder begins, and what it never writes."""
-    pad = module.config.pad_token_id
-    never = [] if pad is None or pad in stops else [pad]
-    return {"decoder_start_token_id": start, "suppress_tokens": never or None}
 
 
 def _padded(row: list[int], padding: list[int], behind: bool) -> list[int]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Array, Blanks, Segment
-from mulgil.models import _checkpoints
+from mulgil.models import _checkpoints, _positions
 from mulgil.models._choosing import behind, choose, tokens
 from mulgil.models._fastgpt import FastGpt, supports
 from mulgil.models._language import PART, Asked, parts
@@ -29,9 +29,6 @@ from mulgil.models._writing import WritingNetwork
 
 _SCORES = 1 << 27
 """Scores that are made at once where the module computes its own."""
-
-_LENGTHS = ("max_position_embeddings", "max_seq_len", "max_sequence_length")
-"""What configs call the longest text; GPT-2's `n_positions` answers to the first."""
 
 
 class DecoderNetwork(WritingNetwork):
@@ -175,8 +172,7 @@ class DecoderNetwork(WritingNetwork):
 
     def longest(self) -> int | None:
         """Return the longest text that the config allows, in tokens; None knows no limit."""
-        values = (getattr(self.module.config, name, None) for name in _LENGTHS)
-        return next((int(value) for value in values if isinstance(value, int)), None)
+        return _positions.longest(_positions.plain(self.module.config))
 
     def _measured(self, prompts: list[list[int]], fresh: list[list[int]]) -> list[list[float]]:
         """Return ln p of each new token."""

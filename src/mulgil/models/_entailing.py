@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mulgil.contracts import Tokenizer
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Segment
 from mulgil.models import _together
@@ -45,7 +46,7 @@ class EntailingNetwork(PromptedNetwork):
         ModelError: the tokenizer has no template for two texts.
     """
 
-    def __init__(self, network: EncoderNetwork, place: int, tokenizer: Any) -> None:
+    def __init__(self, network: EncoderNetwork, place: int, tokenizer: Tokenizer) -> None:
         self.network = network
         self._entailment = place
         self._template = tokenizer.around(2)

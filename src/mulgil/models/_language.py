@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mulgil.errors import ModelError
-from mulgil.flow import UNASKED, Array, Blanks
+from mulgil.flow import UNASKED, Array, Blanks, Given
 from mulgil.models import _checkpoints, _vocabulary
 from mulgil.models._fastbert import FastBody, supports
 from mulgil.models._network import sizes
@@ -171,23 +171,26 @@ class MaskedNetwork(VocabularyNetwork):
 
 def parts(inputs: Blanks, tokens: int) -> Iterator[Blanks]:
     """Cut a batch, in its order, into parts of at most so many padded tokens, cut to width."""
+    given = inputs.given
+    sizes = inputs.lengths if given is None else np.maximum(inputs.lengths, given.lengths)
     start = width = 0
-    for row, length in enumerate(inputs.lengths):
+    for row, length in enumerate(sizes):
         wider = max(width, int(length))
         if row > start and wider * (row + 1 - start) > tokens:
-            yield _part(inputs, start, row, width)
+            yield _part(inputs, slice(start, row))
             start, wider = row, int(length)
         width = wider
-    yield _part(inputs, start, len(inputs.lengths), width)
+    yield _part(inputs, slice(start, len(sizes)))
 
 
-def _part(inputs: Blanks, start: int, stop: int, width: int) -> Blanks:
-    rows = slice(start, stop)
+def _part(inputs: Blanks, rows: slice) -> Blanks:
+    lengths, given = inputs.lengths[rows], inputs.given
+    width = int(lengths.max(initial=0))
+    if given is not None:
+        some = given.lengths[rows]
+        given = Given(given.ids[rows, : int(some.max(initial=0))], some)
     return Blanks(
-        inputs.ids[rows, :width],
-        inputs.lengths[rows],
-        inputs.targets[rows, :width],
-        inputs.bytes[rows],
+        inputs.ids[rows, :width], lengths, inputs.targets[rows, :width], inputs.bytes[rows], given
     )
 
 

@@ -17,11 +17,9 @@ from mulgil.flow import Array, Head
 from mulgil.models import _checkpoints
 from mulgil.models._bodies import Body, text_vectors
 from mulgil.models._fastbert import FastBody, Packing, supports
+from mulgil.models._heads import HEAD_FILE, keep_head, kept_head, renew, same_labels
 from mulgil.models._torch import TorchNetwork, masked_mean
 from mulgil.optimizer import MasterAdamW
-
-HEAD_FILE = "head.safetensors"
-"""Where the head of a mean-pooled network lies, beside the body's own files."""
 
 _RATES = ("classifier_dropout", "hidden_dropout_prob", "dropout")
 
@@ -210,39 +208,6 @@ class EncoderNetwork(EncodingNetwork):
             keep_head(folder, self.module.classifier)
 
 
-def keep_head(folder: Path, head: nn.Linear) -> None:
-    """Write a head beside its body's files."""
-    import safetensors.torch
-
-    weights = {name: weight.data.contiguous() for name, weight in head.named_parameters()}
-    safetensors.torch.save_file(weights, folder / HEAD_FILE)
-
-
-def kept_head(folder: Path, head: nn.Linear) -> dict[str, Tensor]:
-    """Return the weights that `keep_head` wrote.
-
-    Raises:
-        ModelError: they cannot be read, or do not fit this head.
-    """
-    import safetensors.torch
-
-    path = folder / HEAD_FILE
-    try:
-        found: dict[str, Tensor] = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{path}: cannot be read: {reason}; use a whole copy of the run"
-        ) from error
-    wanted = {name: tuple(weight.shape) for name, weight in head.named_parameters()}
-    shapes = {name: tuple(weight.shape) for name, weight in found.items()}
-    if shapes != wanted:
-        raise ModelError(
-            f"{path}: holds {shapes}, but this head is {wanted}; use a whole copy of the run"
-        )
-    return found
-
-
 def around(body: Body, outputs: int, pair: bool, precision: str, device: str) -> EncoderNetwork:
     """Put a new head on what a body pools itself."""
     return EncoderNetwork(MeanPooled(body, outputs, pair), precision, device)
@@ -278,27 +243,47 @@ def sizes(chosen: Any, tokenizer: Any, **more: Any) -> Any:
 
 
 def pretrained(
-    folder: Path, outputs: int, own: bool, precision: str, device: str, known: bool = True
+    folder: Path, head: Head, own: bool, precision: str, device: str, known: bool = True
 ) -> EncoderNetwork:
-    """Open a checkpoint and put a new head on it; not `known`, its weights are random again."""
+    """Open a checkpoint and put a head on it.
+
+    The head is new, its weights drawn by torch's seed, though the checkpoint may have one of the
+    same size: another order of labels, or other labels, would begin with wrong answers. It is kept
+    where the checkpoint's `id2label` has exactly the names of `head.labels` in the same order, as
+    when a run is trained on.
+
+    Args:
+        folder: the checkpoint.
+        head: what the task asks for.
+        own: take the head of the checkpoint's own class where its weights are there.
+        precision: "fp32" or "bf16".
+        device: "cpu" or "cuda".
+        known: keep what the checkpoint has learnt; else all its weights are random again.
+    """
     from transformers import AutoModelForSequenceClassification
 
+    same = known and same_labels(folder, head.labels)
     if own:
         module, info = _checkpoints.opened(
-            AutoModelForSequenceClassification, folder, num_labels=outputs
+            AutoModelForSequenceClassification, folder, num_labels=head.outputs
         )
         _checkpoints.whole(info, folder, f"{module.base_model_prefix}.")
         if not any(".pooler." in key for key in info["missing_keys"]):
             module = module if known else type(module)(module.config)
+            if known and not same:
+                renew(module, info)
             return EncoderNetwork(module, precision, device)
-    return EncoderNetwork(MeanPooled(_body(folder, known), outputs), precision, device)
+    network = EncoderNetwork(MeanPooled(_body(folder, known), head.outputs), precision, device)
+    if own and same and (folder / HEAD_FILE).exists():
+        network.read_head(folder)
+    return network
 
 
 def last_token(
     folder: Path | None,
     chosen: Any,
     tokenizer: Any,
-    outputs: int,
+    head: Head,
     precision: str,
     device: str,
     known: bool = True,
@@ -309,7 +294,7 @@ def last_token(
         folder: the checkpoint; None makes a GPT-2 of the chosen sizes.
         chosen: the family's settings.
         tokenizer: says which token pads, for the last one is found by it.
-        outputs: scores a row.
+        head: what the task asks for.
         precision: "fp32" or "bf16".
         device: "cpu" or "cuda".
         known: keep what the checkpoint has learnt.
@@ -317,9 +302,9 @@ def last_token(
     from transformers import GPT2ForSequenceClassification
 
     if folder is None:
-        config = gpt2(chosen, tokenizer, num_labels=outputs)
+        config = gpt2(chosen, tokenizer, num_labels=head.outputs)
         return EncoderNetwork(GPT2ForSequenceClassification(config), precision, device)
-    network = pretrained(folder, outputs, True, precision, device, known)
+    network = pretrained(folder, head, True, precision, device, known)
     network.module.config.pad_token_id = tokenizer.special_ids["pad"]
     return network
 

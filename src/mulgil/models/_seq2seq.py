@@ -9,7 +9,7 @@ look at what its encoder reads. No body is packed here: padding is computed, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mulgil.errors import ModelError
 from mulgil.flow import UNASKED, Array, Blanks, Given, Segment
 from mulgil.models import _checkpoints, _seq2seq_choosing, _sides, _together
 from mulgil.models._choosing import tokens
-from mulgil.models._language import PART, Asked
+from mulgil.models._language import PART, Asked, parts
 from mulgil.models._writing import WritingNetwork
 
 _SCORES = 1 << 27
@@ -74,7 +74,7 @@ class Seq2SeqNetwork(WritingNetwork):
 
     def _asked(self, inputs: Blanks) -> Asked:
         size = PART if self._straight else max(_SCORES // self.outputs, 1)
-        for part in _parts(inputs, size):
+        for part in parts(inputs, size):
             targets = torch.from_numpy(part.targets).to(self.device)
             asked = targets != UNASKED
             tensors = self._sides(part)
@@ -196,31 +196,6 @@ def _both(given: Tensor, read: Tensor) -> dict[str, Tensor]:
         "decoder_input_ids": read,
         "decoder_attention_mask": torch.ones_like(read),
     }
-
-
-def _parts(inputs: Blanks, tokens: int) -> Iterator[Blanks]:
-    """Cut a batch, in its order, into parts of at most so many padded tokens, cut to width."""
-    given = inputs.given
-    sizes = inputs.lengths if given is None else np.maximum(inputs.lengths, given.lengths)
-    start = width = 0
-    for row, length in enumerate(sizes):
-        wider = max(width, int(length))
-        if row > start and wider * (row + 1 - start) > tokens:
-            yield _part(inputs, slice(start, row))
-            start, wider = row, int(length)
-        width = wider
-    yield _part(inputs, slice(start, len(sizes)))
-
-
-def _part(inputs: Blanks, rows: slice) -> Blanks:
-    lengths, given = inputs.lengths[rows], inputs.given
-    width = int(lengths.max())
-    if given is not None:
-        some = given.lengths[rows]
-        given = Given(given.ids[rows, : int(some.max())], some)
-    return Blanks(
-        inputs.ids[rows, :width], lengths, inputs.targets[rows, :width], inputs.bytes[rows], given
-    )
 
 
 # ---------------------------------------------------------------- where networks come from

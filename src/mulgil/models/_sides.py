@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from mulgil.errors import ModelError
+from mulgil.models import _positions
 
 _POSITIONS = {
     "encoder": ("max_encoder_position_embeddings", "max_position_embeddings"),
     "decoder": ("max_decoder_position_embeddings", "max_position_embeddings"),
 }
 _WORDS = ("vocab_size", "decoder_vocab_size", "src_vocab_size", "tgt_vocab_size")
-_SHIFTED = {"roberta", "xlm-roberta", "camembert"}
-"""Kinds whose positions begin behind the padding token's number."""
 
 
 def longest(config: Mapping[str, Any], side: str) -> int | None:
@@ -30,11 +29,7 @@ def longest(config: Mapping[str, Any], side: str) -> int | None:
     """
     inner = config.get(side)
     held = inner if isinstance(inner, Mapping) else config
-    values = (held.get(name) for name in _POSITIONS[side])
-    found = next((value for value in values if isinstance(value, int)), None)
-    if found is None or held.get("model_type") not in _SHIFTED:
-        return found
-    return found - int(held.get("pad_token_id") or 0) - 1
+    return _positions.longest(held, _POSITIONS[side])
 
 
 def fits(config: Mapping[str, Any], name: str, tokens: int) -> None:

@@ -21,7 +21,8 @@ from mulgil.flow import Array, Head, Located
 from mulgil.models import _checkpoints
 from mulgil.models._bodies import Body, TokenHead
 from mulgil.models._fastbert import FastBody, supports
-from mulgil.models._network import EncodingNetwork, keep_head, kept_head, sizes
+from mulgil.models._heads import keep_head, kept_head
+from mulgil.models._network import EncodingNetwork, sizes
 
 
 class SpanNetwork(EncodingNetwork):

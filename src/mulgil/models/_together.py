@@ -16,16 +16,23 @@ TOKENS = 1 << 14
 """Tokens of a batch, padding included."""
 
 
-def batches(rows: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+def batches(
+    rows: Sequence[Sequence[int]], most: int, more: int = 0, copies: int = 1, alike: bool = False
+) -> Iterator[list[int]]:
     """Yield the numbers of rows that are read together, the shortest first.
 
     Args:
         rows: token ids.
         most: rows of a batch at most; less than one counts as one.
+        more: tokens that a row takes beside its own.
+        copies: how often each row is held.
+        alike: only rows of one length together.
     """
     taken: list[int] = []
     for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
-        if taken and (len(taken) >= most or (len(taken) + 1) * len(rows[i]) > TOKENS):
+        held = (len(taken) + 1) * copies * (len(rows[i]) + more)
+        full = len(taken) >= most or held > TOKENS
+        if taken and (full or (alike and len(rows[i]) != len(rows[taken[0]]))):
             yield taken
             taken = []
         taken.append(i)

@@ -13,9 +13,8 @@ dropped, each time.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from mulgil.errors import DivergedError, ModelError
 from mulgil.flow import UNASKED, Array, Blanks
 from mulgil.models import _bodies, _vectors
 from mulgil.networks import LanguageNetwork
+from mulgil.quiet import quiet
 
 NEGATIVES = 10
 """Drawn words that a held-out pair is held against."""
@@ -146,7 +146,14 @@ class PairNetwork(LanguageNetwork):
     # ------------------------------------------------------------ learning
 
     def learn(
-        self, tokens: Array, starts: Array, window: int, epochs: int, rate: float | None, seed: int
+        self,
+        tokens: Array,
+        starts: Array,
+        window: int,
+        epochs: int,
+        rate: float | None,
+        seed: int,
+        say: Callable[[str], None] | None = None,
     ) -> dict[str, float]:
         """Learn from sequences; return figures for the journal.
 
@@ -157,6 +164,7 @@ class PairNetwork(LanguageNetwork):
             epochs: passes over the sequences.
             rate: first learning rate; None takes gensim's own.
             seed: of the first weights and all draws.
+            say: where a line goes after each pass; None says nothing.
 
         Raises:
             ModelError: gensim is not installed, or no piece occurs often enough.
@@ -176,7 +184,7 @@ class PairNetwork(LanguageNetwork):
         if named:
             sequences.names = [piece or "" for piece in self.pieces]
         first = {} if rate is None else {"alpha": rate, "min_alpha": min(LAST_RATE, rate)}
-        with quiet():
+        with quiet("gensim"):
             made = _learner(chosen)(
                 sentences=sequences,
                 vector_size=chosen.dimensions,
@@ -189,6 +197,7 @@ class PairNetwork(LanguageNetwork):
                 workers=chosen.threads,
                 epochs=epochs,
                 seed=seed,
+                callbacks=() if say is None else [_teller(say, epochs)],
                 **first,
             )
         self._take(made, named)
@@ -340,16 +349,19 @@ def _learner(chosen: Any) -> Any:
     return learner
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep gensim's advice on small corpora from between our lines."""
-    logger = logging.getLogger("gensim")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _teller(say: Callable[[str], None], epochs: int) -> Any:
+    """Return what tells of each pass that gensim makes."""
+    from gensim.models.callbacks import CallbackAny2Vec
+
+    class Teller(CallbackAny2Vec):  # type: ignore[misc]
+        def on_train_begin(self, model: Any) -> None:
+            self.passed, self.since = 0, time.monotonic()
+
+        def on_epoch_end(self, model: Any) -> None:
+            self.passed += 1
+            say(f"     epoch {self.passed} of {epochs}  {time.monotonic() - self.since:.1f} s")
+
+    return Teller()
 
 
 def _mixed(values: Array) -> Array:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mulgil.errors import ModelError
 from mulgil.flow import Sampling
-from mulgil.models._continuing import Over, Pieces, drawn
+from mulgil.models._continuing import Over, Pieces, Way, drawn
 from mulgil.models._language import VocabularyNetwork
 from mulgil.models._prefix import Prefix
 
@@ -108,9 +108,8 @@ class WritingNetwork(VocabularyNetwork):
             if begun is not None:
                 kept = [row[len(begun.head) :] for row in whole]
                 measure = functools.partial(self._measured_behind, begun)
-            return drawn(
-                self.module, kept, sampling, room, stops, measure, self.begins, heard, begun, over
-            )
+            way = Way(sampling, room, stops, self.begins, heard, begun, over)
+            return drawn(self.module, kept, way, measure)
 
 
 class _Ear:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mulgil import settings
 from mulgil.errors import ModelError
 from mulgil.flow import Head, Kind, Skill
-from mulgil.models import _checkpoints
+from mulgil.models import _checkpoints, _positions
 from mulgil.models._family import Family
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 POOLED = {"pool", "pair", "rate"}
 """Skills that need one vector a row."""
-
-_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 
 
 class Decoder(Family):
@@ -60,20 +58,20 @@ class Decoder(Family):
         folder = self.source()
         if folder is None:
             return int(self.settings.positions)
-        config = _checkpoints.config(folder)
-        values = (config.get(name) for name in _LENGTHS)
-        return next((value for value in values if isinstance(value, int)), None)
+        return _positions.longest(_checkpoints.config(folder))
 
     def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
-        from mulgil.models import _decoding, _network
+        from mulgil.models import _decoding, _heads, _network
 
         folder, known = self.source(), self.settings.weights == "pretrained"
         if folder is not None:
             _checkpoints.fits(folder, tokenizer.size)
         if head.skill in POOLED:
-            return _network.last_token(
-                folder, self.settings, tokenizer, head.outputs, precision, device, known
+            network = _network.last_token(
+                folder, self.settings, tokenizer, head, precision, device, known
             )
+            network.module.config.problem_type = _heads.problem(head)
+            return network
         if folder is None:
             return _decoding.fresh(self.settings, tokenizer, precision, device)
         return _decoding.pretrained(folder, precision, device, known)

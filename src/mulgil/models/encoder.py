@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mulgil import settings
 from mulgil.flow import Head, Kind, Skill
-from mulgil.models import _checkpoints
+from mulgil.models import _checkpoints, _positions
 from mulgil.models._family import Family
 from mulgil.models._sizes import SizedSettings
 from mulgil.networks import Network
@@ -57,13 +57,10 @@ class Encoder(Family):
         folder = self.source()
         if folder is None:
             return int(self.settings.positions)
-        config = _checkpoints.config(folder)
-        positions = int(config.get("max_position_embeddings", 512))
-        shifted = config.get("model_type") in {"roberta", "xlm-roberta", "camembert"}
-        return positions - (int(config.get("pad_token_id") or 0) + 1 if shifted else 0)
+        return _positions.longest(_checkpoints.config(folder)) or 512
 
     def _opened(self, tokenizer: Any, head: Head, precision: str, device: str) -> TorchNetwork:
-        from mulgil.models import _language, _masked_choosing, _network, _spans
+        from mulgil.models import _heads, _language, _masked_choosing, _network, _spans
 
         folder, known = self.source(), self.settings.weights == "pretrained"
         if folder is not None:
@@ -80,9 +77,12 @@ class Encoder(Family):
                 return _spans.fresh(self.settings, tokenizer, head, precision, device)
             return _spans.opened(folder, head, precision, device, known)
         if folder is None:
-            return _network.fresh(self.settings, tokenizer, head, precision, device)
-        own = head.pooling == "own" and self.settings.pooling == "auto"
-        return _network.pretrained(folder, head.outputs, own, precision, device, known)
+            network = _network.fresh(self.settings, tokenizer, head, precision, device)
+        else:
+            own = head.pooling == "own" and self.settings.pooling == "auto"
+            network = _network.pretrained(folder, head, own, precision, device, known)
+        network.body.config.problem_type = _heads.problem(head)
+        return network
 
     @classmethod
     def load(cls, folder: Path, head: Head, precision: str, device: str) -> Network:

@@ -57,6 +57,10 @@ class EndpointSettings(settings.Settings):
     extra: dict[str, str | int | float | bool] = pydantic.Field({})
     """Further fields of each request, such as { reasoning_effort = "none" }."""
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("openai",)
+
     @pydantic.field_validator("url")
     @classmethod
     def _without_a_slash(cls, url: str) -> str:

@@ -4,8 +4,8 @@ A row's text is the premise; the last line of the prompt with a label's word is 
 of "entailment" is the label's score (Yin et al. 2019). Chosen: any checkpoint that transformers
 opens as a classifier of sequences and that names one of its labels "entailment", such as the
 `model/` of a run of task nli, with its own tokenizer. Each label's sentence is judged by itself. It
-costs a pass of the model for each label, and there is no room for an instruction or an example:
-they are refused.
+costs a pass of the model for each label, and there is no room for an instruction, which is refused,
+or an example: it is of a kind of its own, on which zero-shot alone works.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Entailment(Model):
     """The family."""
 
     Settings: ClassVar[type[settings.Settings]] = EntailmentSettings
-    kind: ClassVar[Kind] = "encoder"
+    kind: ClassVar[Kind] = "nli"
     skills: ClassVar[frozenset[Skill]] = frozenset({"choose"})
     tokenizer: ClassVar[str] = "subword"
 
@@ -49,8 +49,8 @@ class Entailment(Model):
         """Return the checkpoint's folder, downloaded when it is a hub id.
 
         Raises:
-            ModelError: it is not given, cannot be found or reached, holds no safetensors, or has no
-                label "entailment".
+            ModelError: it is not given, cannot be found or reached, holds no weights that are
+                read, or has no label "entailment".
         """
         if self.settings.pretrained is None:
             raise ModelError(

@@ -57,6 +57,7 @@ class Recurrent(Bodied):
 
     Settings: ClassVar[type[settings.Settings]] = RecurrentSettings
     skills: ClassVar[frozenset[Skill]] = Bodied.skills | {"score", "write"}
+    peak: ClassVar[float] = 2e-3
 
     @classmethod
     def body_class(cls) -> type[Body]:

@@ -127,7 +127,7 @@ class TfidfNetwork(Network):
         found: Array = self.features(inputs) @ self.weight.T + self.bias
         return np.asarray(found, np.float32)
 
-    def telling(self, count: int) -> list[dict[str, float]]:
+    def telling(self, count: int, lowering: bool = False) -> list[dict[str, float]]:
         """Return for each output the n-grams that raise its score most, the heaviest first.
 
         An n-gram's figure is what it adds to the score where it stands once in a text, before the
@@ -138,15 +138,16 @@ class TfidfNetwork(Network):
 
         Args:
             count: n-grams at most; fewer where fewer raise the score.
+            lowering: those that lower it instead.
         """
         names = np.concatenate([part.get_feature_names_out() for part in self.parts])
         idf = np.concatenate([part.idf_ for part in self.parts])
         size = len(names)
         ways = [f"{way}:" for way in _compared.ways(self.chosen.ordered)]
         scale = np.concatenate([idf**2, *[idf] * (len(ways) - 1)]) if self.texts == 2 else idf
-        found = []
+        sign, found = -1 if lowering else 1, []
         for weight in self.weight:
-            added = weight[: len(scale)] * scale
+            added = sign * weight[: len(scale)] * scale
             best = np.argsort(-added, kind="stable")[: _LOOKED * count]
             told: list[tuple[str, str, float]] = []
             for i in best[added[best] > 0]:
@@ -154,7 +155,7 @@ class TfidfNetwork(Network):
                 one = way, str(names[i % size]), float(added[i])
                 if len(told) < count and not any(_repeats(one, other) for other in told):
                     told.append(one)
-            found.append({way + name: round(value, 4) for way, name, value in told})
+            found.append({way + name: round(sign * value, 4) for way, name, value in told})
         return found
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:

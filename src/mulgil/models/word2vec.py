@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 RELATE: Skill = "relate"
 """The skill of telling words that stand near each other from words that do not."""
 
+FIRST_RATE = 0.025
+"""gensim's own first learning rate."""
+
 
 class Word2vecSettings(BodiedSettings):
     """Settings of word vectors; all but `vectors`, `pretrained`, `dropout` are for learning them.
@@ -83,6 +86,9 @@ class Word2vec(Bodied):
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)
         self.body_class()  # or transformers warns of an unknown type when a tokenizer is opened
+
+    def rate(self, needs: frozenset[Skill]) -> float:
+        return FIRST_RATE if RELATE in needs else super().rate(needs)
 
     @classmethod
     def body_class(cls) -> type[Body]:

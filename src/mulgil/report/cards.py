@@ -12,6 +12,7 @@ TITLES = {
     "accuracy": ("Accuracy", "정확도"),
     "macro-f1": ("Macro-F1", "라벨 평균"),
     "ece": ("ECE", "확신 오차"),
+    "auc": ("AUC", "곡선 아래 면적"),
     "loss": ("Loss", "손실"),
     "perplexity": ("Perplexity", "혼란도"),
     "bits-per-byte": ("Bits a byte", "바이트당 비트"),
@@ -45,6 +46,7 @@ TITLES = {
 """What figures are called, in English and Korean."""
 _GOOD = {
     "ece": "calibration error, 0 is honest",
+    "auc": "how often a label's row ranks above another's; 0.5 is chance",
     "loss": "nats a token, lower is better",
     "perplexity": "tokens it wavers between, lower is better; for one tokenizer only",
     "bits-per-byte": "of UTF-8, lower is better; compares tokenizers too",

@@ -131,8 +131,10 @@ def learning(fig: Figures, journal: Journal, metric: str = "") -> Row:
     valid = journal.valid.get(metric) or Trace()
     best, mark = _best(valid, metric)
     raw = loss.points
+    stepped = bool(raw) or not journal.solved  # what is solved at once has one look and no course
     return {
-        "loss": charts.lines(
+        "loss": stepped
+        and charts.lines(
             [
                 charts.Series("raw", raw),
                 charts.Series("smooth", charts.smooth(raw)),
@@ -142,7 +144,8 @@ def learning(fig: Figures, journal: Journal, metric: str = "") -> Row:
         ),
         "unseen": bool(unseen),
         "metric": TITLES.get(metric, (metric, "")),
-        "valid": charts.lines(
+        "valid": stepped
+        and charts.lines(
             [charts.Series("valid", valid.points, dots=len(valid.steps) <= 60)],
             f"{metric} on the validation rows over steps",
             mark,

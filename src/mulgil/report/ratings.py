@@ -1,4 +1,4 @@
-"""What the page of rated pairs draws: predicted over gold ratings, errors, the worst.
+"""What the page of rated pairs draws: predicted over gold, errors, what weighs most, the worst.
 
 Chosen: a dot a row, because a correlation alone hides ratings that were squeezed together, and one
 bad group of rows; beyond `DOTS` rows every n-th is drawn, and the page says so. Two numbers a row
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mulgil.report import charts, gather
+from mulgil.report import charts, gather, telling
 from mulgil.report.figures import ANSWERS, Figures, Row, worked_out
 from mulgil.report.gather import Foremost
 
@@ -76,6 +76,7 @@ def view(fig: Figures, ratings: Ratings) -> Row:
         "scatter": _scatter(ratings) if rows else None,
         "errors": _errors(ratings.errors) if rows else None,
         "rows": worked_out(rows, "count", "rows with ratings"),
+        "telling": telling.table(fig, ("raises", "lowers")),
         "worst": [_pair(fig, *item) for item in ratings.worst],
     }
 

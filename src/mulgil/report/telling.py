@@ -1,4 +1,4 @@
-"""What the page of a classification says of a model's own weights: what weighs most for a label.
+"""What a page says of a model's own weights: what weighs most for a label, or for a rating.
 
 Chosen: a line a label with its heaviest n-grams, each with its figure, because a person sees at
 once whether a model has learnt the matter or an accident of the data. Blanks are part of an n-gram
@@ -18,7 +18,7 @@ from mulgil.report.visible import visible
 WAYS = ("both", "first", "second", "one")
 """How an n-gram of two texts was counted; stands before it with a colon."""
 
-_BLANK = Markup('<span class="odd" title="U+0020 SPACE">␣</span>')
+_BLANK = Markup('<span class="blank" title="U+0020 SPACE">␣</span>')
 
 
 def table(fig: Figures, labels: Sequence[str]) -> Row | None:
@@ -26,7 +26,7 @@ def table(fig: Figures, labels: Sequence[str]) -> Row | None:
 
     Args:
         fig: looks figures up.
-        labels: in the order wanted.
+        labels: in the order wanted; "raises" and "lowers" of a rating.
     """
     told = [name for label in labels for name in fig.keys(RESULT, "telling", label)]
     two = all(name.partition(":")[0] in WAYS and ":" in name for name in told)

@@ -29,6 +29,9 @@ MAX_FIELD = 1_000_000
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
 """What may part columns, by name."""
 
+PLACES = 3
+"""Lines that are named of a fault."""
+
 _INSIDE = re.compile(r'([^"]*(?:""[^"]*)*)("?)')
 _CLOSED, _OPEN, _STRAY = range(3)
 
@@ -49,12 +52,14 @@ class Delimited(Iterator[Cells]):
         width: number of columns that a record must have; 0 while it does not matter.
         loose: as above; becomes true at the first misused quote.
         stray: how many lines with stray quotes were read as they stand.
+        strays: numbers of the first of them.
     """
 
     def __init__(self, lines: Lines, delimiter: str, loose: bool = False) -> None:
         self.width = 0
         self.loose = loose or delimiter == "\t"
         self.stray = 0
+        self.strays: list[int] = []
         self._lines = lines
         self.delimiter = delimiter
 
@@ -66,7 +71,10 @@ class Delimited(Iterator[Cells]):
             if not body:
                 continue
             if '"' in body:
+                before = self.stray
                 cells, reason = self._quoted(text)
+                if self.stray > before and len(self.strays) < PLACES:
+                    self.strays.append(number)
             else:
                 cells = body.split(self.delimiter)
             if reason or len(cells) != self.width or len(body) > MAX_FIELD:

@@ -4,14 +4,15 @@ Chosen: a byte order mark decides; without one the text is plain ASCII until the
 and there the lines at hand are judged: UTF-8 if they decode as UTF-8, CP949 (EUC-KR is a part of
 it) if they decode strictly *and* read like Korean: mostly Hangul, with a fair share of the hundred
 syllables that make up two thirds of Korean text. That last test keeps Japanese and Chinese bytes
-out, which CP949 often decodes without complaint. Anything else is refused, with the setting that
-names it. It costs a refusal for very small files (fewer than six syllables of CP949; a few lone `£`
-that could be Hangul), where any answer would be a guess.
+out, which CP949 often decodes without complaint. Anything else is what the caller calls likely, or
+refused, with the setting that names it. It costs a refusal for very small files (fewer than six
+syllables of CP949; a few lone `£` that could be Hangul), where any answer would be a guess.
 """
 
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import re
 from collections.abc import Iterable
 
@@ -38,8 +39,36 @@ _NAMED = ("utf-8", "cp949", "euc-kr", "utf-16-le", "utf-16-be", "johab", "shift_
 _STATEFUL = ("utf-7", "utf-16", "utf-32", "iso2022", "hz")
 
 
-def codec_name(encoding: str) -> str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """Which encoding is wanted, and how the user says so.
+
+    Attributes:
+        name: "auto", or the name of one of Python's text encodings.
+        likely: what is taken where "auto" cannot tell, "" to refuse.
+        option: whether `--encoding` says it; else the setting `data.encoding`.
+    """
+
+    name: str = "auto"
+    likely: str = ""
+    option: bool = False
+
+    @property
+    def where(self) -> str:
+        """What the user says it in."""
+        return "--encoding" if self.option else "data.encoding"
+
+    def words(self, encoding: str) -> str:
+        """Return what the user writes to name an encoding."""
+        return f"--encoding {encoding}" if self.option else f'data.encoding = "{encoding}"'
+
+
+def codec_name(encoding: str, where: str = "data.encoding") -> str:
     """Return a codec's own name; only encodings of text count.
+
+    Args:
+        encoding: the name that was given.
+        where: what it was given in, for messages.
 
     Raises:
         SettingError: there is no such encoding.
@@ -52,7 +81,7 @@ def codec_name(encoding: str) -> str:
         return name
     except (LookupError, UnicodeError, ValueError):
         raise SettingError(
-            f'data.encoding: no text encoding is called "{encoding}"; {nearest(encoding, _NAMED)}'
+            f'{where}: no text encoding is called "{encoding}"; {nearest(encoding, _NAMED)}'
         ) from None
 
 
@@ -67,13 +96,14 @@ def linewise(codec: str) -> bool:
     return not codec.startswith(_STATEFUL) and "\n".encode(codec) == b"\n"
 
 
-def agree(wanted: str, head: bytes, name: str) -> tuple[bytes, str]:
+def agree(wanted: str, head: bytes, name: str, wish: Wish = Wish()) -> tuple[bytes, str]:
     """Return the byte order mark and the codec; "" when the lines must be judged.
 
     Args:
         wanted: "auto", or what `codec_name` returned.
         head: the first bytes, at least four where there are so many.
         name: the file's name, for messages.
+        wish: what `wanted` comes from, for messages.
 
     Raises:
         DataError: mark and wish contradict each other, or the byte order is unknown.
@@ -84,7 +114,7 @@ def agree(wanted: str, head: bytes, name: str) -> tuple[bytes, str]:
     family = wanted.split("-")[:2]
     if marked and marked.split("-")[:2] != family:
         raise DataError(
-            f"{name}: starts with the byte order mark of {marked}, but data.encoding is"
+            f"{name}: starts with the byte order mark of {marked}, but {wish.where} is"
             f' "{wanted}"; leave the setting out'
         )
     if marked or wanted not in ("utf-16", "utf-32"):
@@ -92,8 +122,8 @@ def agree(wanted: str, head: bytes, name: str) -> tuple[bytes, str]:
     found = _utf16(head) if wanted == "utf-16" else ""
     if not found:
         raise DataError(
-            f"{name}: has no byte order mark; set data.encoding ="
-            f' "{wanted}-le" or "{wanted}-be" instead of "{wanted}"'
+            f"{name}: has no byte order mark; take {wish.words(f'{wanted}-le')} or"
+            f" {wish.words(f'{wanted}-be')} instead of {wanted}"
         )
     return mark, found
 
@@ -103,10 +133,12 @@ class Judge:
 
     Args:
         name: the file's name, for messages.
+        wish: what is likely, and how the user names an encoding.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, wish: Wish = Wish()) -> None:
         self._name = name
+        self._wish = wish
         self._foreign: list[bytes] = []
         self._bad = self._lines = self._size = 0
 
@@ -128,8 +160,8 @@ class Judge:
                 foreign.append(line)
             elif b"\x1b$" in line:
                 raise DataError(
-                    f"{self._name}: switches its alphabet (ISO-2022);"
-                    ' set data.encoding = "iso2022_kr" or "iso2022_jp"'
+                    f"{self._name}: switches its alphabet (ISO-2022); take"
+                    f" {self._wish.words('iso2022_kr')} or {self._wish.words('iso2022_jp')}"
                 )
         self._foreign += foreign
         self._bad += sum(not _is_utf8(line) for line in foreign)
@@ -151,19 +183,29 @@ class Judge:
             return "utf-8"
         if more and len(sample) < _SAMPLE and self._size <= _PATIENCE:
             return ""
+        likely = self._likely()
         if either:
+            if likely:
+                return likely
             raise DataError(
-                f"{self._name}: its few non-ASCII characters could be UTF-8 or CP949;"
-                ' set data.encoding = "utf-8" or "cp949"'
+                f"{self._name}: its few non-ASCII characters could be UTF-8 or CP949; take"
+                f" {self._wish.words('utf-8')} or {self._wish.words('cp949')}"
             )
         if _is_korean(sample):
             return "cp949"
         if self._bad * 2 <= len(self._foreign) or self._bad * 20 <= self._lines:
             return "utf-8"  # the bad lines are rejected one by one
+        if likely:
+            return likely
         raise DataError(
-            f"{self._name}: the encoding is not UTF-8, and not CP949 for sure;"
-            ' name it, for example data.encoding = "cp949" or "shift_jis"'
+            f"{self._name}: the encoding is not UTF-8, and not CP949 for sure; name it, for"
+            f" example {self._wish.words('cp949')} or {self._wish.words('shift_jis')}"
         )
+
+    def _likely(self) -> str:
+        """Return the codec that is likely, where its lines can be decoded one by one."""
+        codec = codec_name(self._wish.likely) if self._wish.likely else ""
+        return codec if codec and linewise(codec) else ""
 
 
 def _utf16(head: bytes) -> str:

@@ -89,6 +89,16 @@ class Records(Iterator[Record]):
         """Close the stream as soon as nobody holds the records any more."""
         weakref.finalize(self, stream.close)
 
+    @property
+    def encoding(self) -> str:
+        """What the text was read as, "" of a format without; final as that of `FileLines`."""
+        return self._lines.encoding if self._lines else ""
+
+    @property
+    def marked(self) -> bool:
+        """Whether a byte order mark stood in front."""
+        return bool(self._lines and self._lines.marked)
+
     def notes(self) -> list[str]:
         """Return what was recognised, a sentence each; complete when all records are read."""
         if not self._lines:
@@ -100,8 +110,11 @@ class Records(Iterator[Record]):
         symbol = self._cells.delimiter
         notes = [f"{note}, columns parted by {words.get(symbol, repr(symbol))}"]
         if self._cells.stray:
+            first = ", ".join(f"{self.name}:{number}" for number in self._cells.strays)
+            more = ", ..." if self._cells.stray > len(self._cells.strays) else ""
             notes.append(
                 f"{self.name}: lines with stray quotes, read as they stand: {self._cells.stray}"
+                f" ({first}{more})"
             )
         return notes
 

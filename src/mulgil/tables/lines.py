@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import AnyStr, BinaryIO, cast
 
 from mulgil.errors import DataError, nearest
-from mulgil.tables.encodings import Judge, agree, codec_name, incremental, linewise
+from mulgil.tables.encodings import Judge, Wish, agree, codec_name, incremental, linewise
 
 Line = tuple[int, str, str]
 """Line number from 1, the text without its newline, and why it is rejected ("" when it is fine)."""
@@ -120,11 +120,12 @@ class FileLines(Lines):
     Args:
         stream: open for reading; it is not closed here.
         name: the file's name, for messages.
-        encoding: "auto", or the name of one of Python's text encodings.
+        encoding: "auto", or the name of one of Python's text encodings, or a whole wish.
         live: whether bytes come slowly (a pipe), so that lines must not wait for a full block.
 
     Attributes:
         encoding: what the bytes were decoded as; final once a non-ASCII line has been seen.
+        marked: whether a byte order mark stands in front.
         newline: "\n", or "\r" in a file with the line ends of an old Macintosh.
 
     Raises:
@@ -134,10 +135,11 @@ class FileLines(Lines):
     """
 
     def __init__(
-        self, stream: BinaryIO, name: str, encoding: str = "auto", live: bool = False
+        self, stream: BinaryIO, name: str, encoding: str | Wish = "auto", live: bool = False
     ) -> None:
         self.name = name
-        wanted = encoding if encoding == "auto" else codec_name(encoding)
+        wish = Wish(encoding) if isinstance(encoding, str) else encoding
+        wanted = wish.name if wish.name == "auto" else codec_name(wish.name, wish.where)
         blocks = _blocks(stream, name, live)
         head = b""
         while len(head) < 4 and (block := next(blocks, b"")):
@@ -145,7 +147,8 @@ class FileLines(Lines):
         for magic, what in _BINARY.items():
             if head.startswith(magic):
                 raise DataError(f"{name}: is {what}")
-        mark, codec = agree(wanted, head, name)
+        mark, codec = agree(wanted, head, name, wish)
+        self.marked = bool(mark)
         self.encoding = codec or "utf-8"
         chunks = itertools.chain([head.removeprefix(mark)], blocks)
         if not linewise(self.encoding):
@@ -153,11 +156,13 @@ class FileLines(Lines):
             return
         if b"\r" in head[:-1] and b"\n" not in head:
             self.newline = "\r"
-        super().__init__(self._linewise(_cut(chunks, self.newline.encode()), bool(codec)))
+        super().__init__(self._linewise(_cut(chunks, self.newline.encode()), bool(codec), wish))
 
-    def _linewise(self, blocks: Iterator[list[bytes | None]], known: bool) -> Iterator[Line]:
+    def _linewise(
+        self, blocks: Iterator[list[bytes | None]], known: bool, wish: Wish
+    ) -> Iterator[Line]:
         """Decode each line by itself, after judging the encoding where nothing names it."""
-        judge, number = Judge(self.name), 1
+        judge, number = Judge(self.name, wish), 1
         waiting: list[bytes | None] = []
         for block in blocks:
             waiting += block

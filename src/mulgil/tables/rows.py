@@ -21,6 +21,7 @@ from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example, QuestionExample, TextExample
 from mulgil.examples import columns as usual_columns
 from mulgil.tables.delimited import DELIMITERS, Delimited
+from mulgil.tables.encodings import Wish
 from mulgil.tables.formats import (
     Records,
     delimited_records,
@@ -43,6 +44,8 @@ TEXT_COLUMNS = usual_columns(TextExample)["text"]
 EMPTY = "empty text"
 """What is wrong with a text of nothing but white space."""
 
+_KINDS = {int: "number", float: "number", bool: "truth value", dict: "table"}
+
 
 # ---------------------------------------------------------------- reading
 
@@ -63,7 +66,7 @@ def file_format(path: Path) -> str:
 def read_records(
     path: Path,
     *,
-    encoding: str = "auto",
+    encoding: str | Wish = "auto",
     delimiter: str = "auto",
     header: bool = True,
     shape: type[Example] = TextExample,
@@ -112,11 +115,12 @@ def read_records(
 def read_pipe(
     stream: BinaryIO,
     *,
-    encoding: str = "auto",
+    encoding: str | Wish = "auto",
     delimiter: str = "auto",
     header: bool = True,
     shape: type[Example] = TextExample,
     columns: Mapping[str, str] = {},
+    known: Mapping[str, str] = {},
 ) -> Records:
     """Open what comes through a pipe, as it comes: JSON lines, a table, or a row a line.
 
@@ -127,6 +131,7 @@ def read_pipe(
         header: as in `read_records`.
         shape: of the rows that come.
         columns: field -> column; any of the usual names for fields that are not in it.
+        known: field -> column, one more name that a header may have.
 
     Raises:
         DataError: as `read_records`.
@@ -137,9 +142,9 @@ def read_pipe(
     first = lines.peek(1)
     if first and re.match(r'\s*\{\s*["}]', first[0][1]):
         return json_records(lines, maybe_array=False, head=1)
-    usual = usual_columns(shape)
-    known = [[columns[field]] if columns.get(field) else usual[field] for field in shape.inputs]
-    symbol = symbol or _table_delimiter(lines, known)
+    usual = _names(shape, known)
+    named = [[columns[field]] if columns.get(field) else usual[field] for field in shape.inputs]
+    symbol = symbol or _table_delimiter(lines, named)
     if not symbol:
         return _plain(lines, shape)
     return delimited_records(lines, symbol, header, usual=symbol, head=1)
@@ -222,12 +227,11 @@ def longest_column(records: Records, but: str = "") -> str:
 def text_of(fields: Mapping[str, Any], column: str) -> tuple[str, str]:
     """Return a record's text as the user wrote it, and why it cannot be used ("" when it can)."""
     value = fields.get(column)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = None if math.isnan(value) else str(value)
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return "", f'no "{column}"'
     if not isinstance(value, str):
-        return "", f'"{column}" is a {type(value).__name__}, not a text'
+        kind = _KINDS.get(type(value), type(value).__name__)
+        return "", f'"{column}" is a {kind}, not a text'
     return value, "" if value.strip() else EMPTY
 
 
@@ -279,13 +283,15 @@ class Rows(Iterator[Row]):
     Attributes:
         columns: the original columns, in order; in JSON those of the first records.
         reads: the columns that are answered, one for each input of the shape.
+        guessed: the column whose texts are merely the longest, "" where a name said which it is.
         records: what they are made of; `records.notes()` tells encoding and delimiter.
     """
 
-    def __init__(self, records: Records, reads: tuple[str, ...]) -> None:
+    def __init__(self, records: Records, reads: tuple[str, ...], guessed: str = "") -> None:
         self.records = records
         self.columns = records.columns
         self.reads = reads
+        self.guessed = guessed
 
     def __next__(self) -> Row:
         record = next(self.records)
@@ -305,7 +311,8 @@ def iter_rows(
     shape: type[Example] = TextExample,
     columns: Mapping[str, str] = {},
     text: str = "",
-    encoding: str = "auto",
+    known: Mapping[str, str] = {},
+    encoding: str | Wish = "auto",
     delimiter: str = "auto",
     header: bool = True,
 ) -> Rows:
@@ -317,6 +324,7 @@ def iter_rows(
         columns: field -> column; the usual names are looked for where a field is not in it, and
             then, for a shape with one input, the longest texts.
         text: the column of the only input, short for `columns`.
+        known: field -> column, a name that goes before the usual ones where there is such a column.
         encoding: as in `read_records`.
         delimiter: as in `read_records`.
         header: as in `read_records`.
@@ -337,27 +345,40 @@ def iter_rows(
     if isinstance(source, Path):
         records = read_records(source, shape=shape, **how)
     else:
-        records = read_pipe(source, shape=shape, columns=columns, **how)
-    return Rows(records, _inputs(records, shape, columns))
+        records = read_pipe(source, shape=shape, columns=columns, known=known, **how)
+    found, guessed = _inputs(records, shape, columns, _names(shape, known))
+    return Rows(records, found, guessed)
 
 
-def _inputs(records: Records, shape: type[Example], named: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the column of each input of the shape."""
-    usual, one = usual_columns(shape), len(shape.inputs) == 1
+def _names(shape: type[Example], known: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names that a field's column may have, the best first."""
+    usual = usual_columns(shape)
+    return {field: [*filter(None, [known.get(field)]), *usual[field]] for field in shape.inputs}
+
+
+def _inputs(
+    records: Records,
+    shape: type[Example],
+    named: Mapping[str, str],
+    usual: Mapping[str, Sequence[str]],
+) -> tuple[tuple[str, ...], str]:
+    """Return the column of each input of the shape, and the one that was merely guessed."""
+    one, guessed = len(shape.inputs) == 1, ""
     found: dict[str, str] = {}
     for field in sorted(shape.inputs, key=lambda field: not named.get(field)):
         known = [name for name in usual[field] if fold(name) not in map(fold, found.values())]
         setting = "the text column" if one else f"--text {field}"
         found[field] = find_column(records, named.get(field, ""), known, setting)
         if not found[field] and one:
-            found[field] = longest_column(records) or "text"
+            guessed = longest_column(records)
+            found[field] = guessed or "text"
         if not found[field]:
             shown = ", ".join(f'"{name}"' for name in records.columns)
             raise DataError(
                 f"{records.name}: none of the columns {shown} is known as the {field} of a"
                 f" {shape.shape}; name it with --text {field}=COLUMN"
             )
-    return tuple(found[field] for field in shape.inputs)
+    return tuple(found[field] for field in shape.inputs), guessed
 
 
 # ---------------------------------------------------------------- answers

@@ -11,11 +11,15 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from mulgil.tables.lines import forbidden
 from mulgil.tables.rows import Row
+
+LEFT_OUT = 1000
+"""Names that are remembered: a stream may bring new ones without end."""
 
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what makes a spreadsheet compute a cell (OWASP)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -35,15 +39,17 @@ class RowWriter:
             gets "predicted_" in front.
 
     Attributes:
-        left_out: columns of later JSON rows that a CSV or TSV header no longer could take.
+        left_out: columns of later JSON rows that a CSV or TSV header no longer could take, with the
+            number of rows that have them; so many names at most as `LEFT_OUT` says.
     """
 
     def __init__(
         self, stream: TextIO, form: str, columns: Sequence[str], added: Sequence[str]
     ) -> None:
-        self.left_out: set[str] = set()
+        self.left_out: Counter[str] = Counter()
         self._stream = stream
         self._columns = tuple(columns)
+        self._known = frozenset(columns)
         self._names = {name: _free(name, columns) for name in added}
         self._table = None
         if form != "jsonl":
@@ -60,7 +66,9 @@ class RowWriter:
         if self._table:
             cells = [row.fields.get(name) for name in self._columns]
             cells += [answer.get(name) for name in self._names]
-            self.left_out.update(row.fields.keys() - set(self._columns))
+            for name in row.fields.keys() - self._known:
+                if name in self.left_out or len(self.left_out) < LEFT_OUT:
+                    self.left_out[name] += 1
             self._table.writerow([_cell(value) for value in cells])
             return
         added = {self._names.get(name, name): value for name, value in answer.items()}

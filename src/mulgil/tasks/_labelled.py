@@ -3,7 +3,8 @@
 Single label: softmax and cross-entropy. Several: a sigmoid a label, binary cross-entropy, and a
 label counts from a threshold on. Class weights "balanced" are rows / (labels * rows of the label),
 as in scikit-learn; they multiply a row's loss, and the probabilities are then those of balanced
-classes.
+classes. With several labels a row each is a question by itself: its yeses are multiplied by
+rows without it / rows with it, so that they weigh as much as its noes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pydantic
 from mulgil import settings
 from mulgil.errors import DataError, SettingError, nearest
 from mulgil.examples import Example
-from mulgil.flow import Array, Head, Schema
+from mulgil.flow import Array, Head, Schema, Skill
 from mulgil.judged import Judged, Scored
 from mulgil.objectives import LabelTask
 from mulgil.tasks import _prompts
@@ -110,6 +111,8 @@ class _LabelledTask(LabelTask):
         unknown = [label for label in _labels(row) if label not in schema.labels]
         if unknown:
             return f'label "{unknown[0]}" does not occur in training'
+        if getattr(row, "label", None) is None:  # where there may be several, () says none of them
+            return "no label"
         if not schema.multi_label and len(_labels(row)) != 1:
             return "no label" if not _labels(row) else "several labels"
         return None
@@ -128,7 +131,9 @@ class _LabelledTask(LabelTask):
         return np.array([place[_labels(row)[0]] for row in rows], np.int64)
 
     def head(self, schema: Schema) -> Head:
-        return Head("pair" if "pair" in self.needs else "pool", len(schema.labels))
+        names = schema.labels
+        skill: Skill = "pair" if "pair" in self.needs else "pool"
+        return Head(skill, len(names), labels=names, several=schema.multi_label)
 
     def question(self, row: Example) -> tuple[str, str]:
         return _prompts.question(self.settings.prompt, {n: getattr(row, n) for n in row.inputs})
@@ -154,9 +159,13 @@ class _LabelledTask(LabelTask):
         if self.settings.class_weights == "none":
             return None
         n = len(schema.labels)
-        rows = targets.sum(0) if schema.multi_label else np.bincount(targets, minlength=n)
-        weights: Array = (len(targets) / (n * np.maximum(rows, 1))).astype(np.float32)
-        return weights
+        if schema.multi_label:
+            yes = targets.sum(0)
+            weights: Array = np.maximum(len(targets) - yes, 1) / np.maximum(yes, 1)
+        else:
+            rows = np.bincount(targets, minlength=n)  # a label of no row changes no other's weight
+            weights = len(targets) / (np.count_nonzero(rows) * np.maximum(rows, 1))
+        return weights.astype(np.float32)
 
     def loss(self, scores: Any, targets: Any, weights: Any) -> Any:
         from torch.nn import functional

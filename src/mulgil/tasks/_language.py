@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from mulgil.errors import DataError
 from mulgil.examples import Example, PassageExample
-from mulgil.flow import Array, Head, Schema
+from mulgil.flow import UNASKED, Array, Blanks, Head, Schema
 from mulgil.judged import Judged, Likelihood
 from mulgil.objectives import LanguageTask
 
@@ -54,8 +56,15 @@ class _LanguageTask(LanguageTask):
         return float(nats / tokens) if tokens else 0.0
 
 
+def next_tokens(inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
+    """Ask at each place but the last for the token after it; who reads both ways, also for this."""
+    ids, lengths = inputs.ids, inputs.lengths
+    targets = np.full(ids.shape, UNASKED, np.int64)  # [B, L]
+    targets[:, :-1] = ids[:, 1:]
+    targets[np.arange(ids.shape[1]) >= lengths[:, None] - 1] = UNASKED
+    return Blanks(ids, lengths, targets, inputs.bytes)
+
+
 def special_ids(tokenizer: Any) -> Array:
     """Return the ids that are never asked for."""
-    import numpy as np
-
     return np.array(sorted({*tokenizer.special_ids.values()}), np.int64)

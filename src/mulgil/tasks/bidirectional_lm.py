@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mulgil import settings
-from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Schema, Skill
+from mulgil.flow import UNASKED, Array, Asker, Frame, Schema, Skill
 from mulgil.networks import LanguageNetwork
-from mulgil.tasks._language import _LanguageTask
+from mulgil.tasks._language import _LanguageTask, next_tokens
 
 TOGETHER = 64
 """Windows that are measured at once where people ask."""
@@ -40,7 +40,7 @@ class BidirectionalLm(_LanguageTask):
         return ("log_probability", "tokens", "perplexity")
 
     def asker(self, tokenizer: Any) -> Asker:
-        return _ask
+        return next_tokens
 
     def records(
         self, gold: Array | None, measured: Array, schema: Schema
@@ -64,7 +64,7 @@ class BidirectionalLm(_LanguageTask):
         order = np.argsort(encoded.lengths, kind="stable")
         for start in range(0, len(order), TOGETHER):
             rows = order[start : start + TOGETHER]
-            blanks = _ask(encoded.take(rows, 8), rows, None)
+            blanks = next_tokens(encoded.take(rows, 8), rows, None)
             counts = (blanks.targets != UNASKED).sum(1)
             owners = np.repeat(encoded.owners[rows], counts)
             np.add.at(found, owners, np.stack([network.nats(blanks)[0], np.ones(len(owners))], 1))
@@ -84,12 +84,3 @@ def _answer(nats: float, tokens: float) -> dict[str, Any]:
         "tokens": int(tokens),
         "perplexity": round(float(np.exp(nats / tokens)), 4),
     }
-
-
-def _ask(inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
-    """Ask at each place but the last for the token after it, and at that one for this."""
-    ids, lengths = inputs.ids, inputs.lengths
-    targets = np.full(ids.shape, UNASKED, np.int64)  # [B, L]
-    targets[:, :-1] = ids[:, 1:]
-    targets[np.arange(ids.shape[1]) >= lengths[:, None] - 1] = UNASKED
-    return Blanks(ids, lengths, targets, inputs.bytes)

@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import pydantic
 
 from mulgil import settings
-from mulgil.flow import UNASKED, Array, Asker, Blanks, Frame, Sampling, Schema, Skill
+from mulgil.flow import Asker, Frame, Sampling, Schema, Skill
 from mulgil.networks import LanguageNetwork
 from mulgil.tasks import _continuing
-from mulgil.tasks._language import _LanguageTask
+from mulgil.tasks._language import _LanguageTask, next_tokens
 
 
 class CausalLmSettings(settings.Settings):
@@ -54,7 +53,7 @@ class CausalLm(_LanguageTask):
         return ("continuation", "tokens", "log_probability")
 
     def asker(self, tokenizer: Any) -> Asker:
-        return _ask
+        return next_tokens
 
     def respond(
         self, texts: Sequence[str], network: LanguageNetwork, tokenizer: Any
@@ -67,12 +66,3 @@ class CausalLm(_LanguageTask):
     @property
     def sampling(self) -> Sampling:
         return Sampling(**self.settings.model_dump())
-
-
-def _ask(inputs: Any, rows: Array, draw: Sequence[int] | None) -> Blanks:
-    """Ask at each place for the token after it."""
-    ids, lengths = inputs.ids, inputs.lengths
-    targets = np.full(ids.shape, UNASKED, np.int64)  # [B, L]
-    targets[:, :-1] = ids[:, 1:]
-    targets[np.arange(ids.shape[1]) >= lengths[:, None] - 1] = UNASKED
-    return Blanks(ids, lengths, targets, inputs.bytes)

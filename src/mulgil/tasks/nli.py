@@ -48,6 +48,7 @@ class Nli(_LabelledTask):
         "per-class",
         "confusion",
     )
+    apart: ClassVar[tuple[str, ...]] = PairExample.inputs
 
     def text(self, row: Example) -> Text:
         if not isinstance(row, PairExample):

@@ -48,6 +48,7 @@ class Qa(SpanTask):
     shape: ClassVar[str] = "question"
     needs: ClassVar[frozenset[Skill]] = frozenset({"tokens", "pair"})
     metrics: ClassVar[tuple[str, ...]] = ("korquad-f1", "squad-f1", "exact-match")
+    apart: ClassVar[tuple[str, ...]] = ("context",)
 
     answering: ClassVar[frozenset[str]] = frozenset({"characters", "best", "max_answer"})
 

@@ -37,6 +37,10 @@ class SkipGramSettings(settings.Settings):
     top: int = pydantic.Field(10, ge=1, le=1000)
     """How many neighbours `mulgil predict` gives for each word."""
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("gensim",)
+
 
 class SkipGram(_LanguageTask):
     """Word vectors from pairs of words."""

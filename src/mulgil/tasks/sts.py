@@ -45,6 +45,7 @@ class Sts(LabelTask):
     shape: ClassVar[str] = "rated-pair"
     needs: ClassVar[frozenset[Skill]] = frozenset({"pool", "pair", "rate"})
     metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "rmse")
+    apart: ClassVar[tuple[str, ...]] = RatedPairExample.inputs
 
     settings: StsSettings
 
@@ -75,7 +76,7 @@ class Sts(LabelTask):
         return np.array([[_pair(row).rating or 0.0] for row in rows], np.float32)
 
     def head(self, schema: Schema) -> Head:
-        return Head("rate", 1)
+        return Head("rate", 1, labels=schema.labels)
 
     def class_weights(self, targets: Array, schema: Schema) -> None:
         return None

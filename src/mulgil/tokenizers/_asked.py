@@ -7,11 +7,9 @@ costs a list a row, which only matters where a model reads many millions of rows
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
-
-import numpy as np
 
 from mulgil.flow import Array, Segment
+from mulgil.tokenizers._rows import Rows
 
 
 class Question(list[int]):
@@ -44,7 +42,7 @@ class Question(list[int]):
         return [*self[: self._kept], *between], last
 
 
-class AskedRows:
+class AskedRows(Rows):
     """Questions; `take` gives a list of segments.
 
     Args:
@@ -53,21 +51,9 @@ class AskedRows:
         unknown: share of unknown tokens.
     """
 
-    width: Literal["longest", "sum", "none"] = "longest"
-    owners: Array | None = None
-
     def __init__(self, segments: Sequence[Segment], truncated: int, unknown: float) -> None:
+        super().__init__([*map(len, segments)], truncated, unknown)
         self.segments = segments
-        self.truncated = truncated
-        self.unknown = unknown
-        self.texts = len(segments)
-        self.lengths: Array = np.array([len(segment) for segment in segments], np.int64)
 
     def take(self, rows: Array, multiple: int) -> list[Segment]:
         return [self.segments[row] for row in rows.tolist()]
-
-    def arrays(self) -> None:
-        return None
-
-    def __len__(self) -> int:
-        return self.texts

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from mulgil.errors import ModelError
-from mulgil.flow import Array, Located
-from mulgil.tokenizers._pairs import Template
+from mulgil.flow import Array, Located, Template
 from mulgil.tokenizers._ragged import Ragged
 
 Pieces = list[tuple[int, tuple[int, int]]]
@@ -36,9 +34,8 @@ class LocatedRows(Ragged):
         truncated: questions that were cut.
         unknown: share of unknown tokens.
         split: whether the model tells two texts apart by their kind.
+        most: as in `Ragged`.
     """
-
-    width: Literal["longest", "sum", "none"] = "longest"
 
     def __init__(
         self,
@@ -49,11 +46,12 @@ class LocatedRows(Ragged):
         truncated: int,
         unknown: float,
         split: bool,
+        most: int,
     ) -> None:
         flat = np.array([number for ids, _, _ in rows for number in ids], np.int32)
         starts = np.cumsum([0, *(len(ids) for ids, _, _ in rows)])
         kinds = np.array([kind for _, of, _ in rows for kind in of], np.int8) if split else None
-        super().__init__(flat, starts, pad, truncated, unknown, kinds)
+        super().__init__(flat, starts, pad, truncated, unknown, kinds, most)
         self.owners = np.array(owners, np.int64)
         self.texts = texts
         units = [unit for _, _, found in rows for unit in found]
@@ -126,7 +124,7 @@ def located(
         own += len(found)
         lost += sum(number == unknown for number, _ in found)
     share = lost / own if own and unknown is not None else 0.0
-    return LocatedRows(rows, owners, len(texts), pad, cut, share, made.split)
+    return LocatedRows(rows, owners, len(texts), pad, cut, share, made.split, max_length)
 
 
 def _starts(tokens: int, room: int, stride: int) -> range | list[int]:

@@ -9,51 +9,16 @@ depends on the text would not be noticed.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import tokenizers
 
 from mulgil.errors import ModelError
-from mulgil.flow import Array
+from mulgil.flow import Array, Template
 from mulgil.tokenizers._ragged import Ragged
 
 _PROBE = "가 a 1"  # a vocabulary may lack one of them
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Template:
-    """The special tokens around one text, or around two.
-
-    Attributes:
-        slots: ids before the first text, between (or after the only one), and after the second.
-        slot_kinds: to which text the model counts each of them.
-        kinds: to which text it counts the tokens of the texts.
-    """
-
-    slots: tuple[tuple[int, ...], ...]
-    slot_kinds: tuple[tuple[int, ...], ...]
-    kinds: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of special tokens."""
-        return sum(map(len, self.slots))
-
-    @property
-    def split(self) -> bool:
-        """Whether the model tells the texts apart by their kind."""
-        return any(self.kinds) or any(map(any, self.slot_kinds))
-
-    def row(self, *texts: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Return ids and kinds of a row made of these texts' ids."""
-        ids, kinds = [*self.slots[0]], [*self.slot_kinds[0]]
-        for number, text in enumerate(texts):
-            ids += [*text, *self.slots[number + 1]]
-            kinds += [self.kinds[number]] * len(text)
-            kinds += self.slot_kinds[number + 1]
-        return ids, kinds
 
 
 def template(backend: tokenizers.Tokenizer, texts: int) -> Template:
@@ -118,7 +83,8 @@ def paired(
         starts.append(len(flat))
     told: Array | None = np.array(kinds, np.int8) if made.split else None
     share = lost / own if own else 0.0
-    return Ragged(np.array(flat, np.int32), np.array(starts), pad, cut, share, told)
+    starts_at = np.array(starts)
+    return Ragged(np.array(flat, np.int32), starts_at, pad, cut, share, told, max_length)
 
 
 def _fitted(first: int, second: int, room: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from mulgil.flow import Array
+from mulgil.tokenizers._rows import Rows
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class TokenInputs:
     kinds: Array | None = None
 
 
-class Ragged:
+class Ragged(Rows):
     """Rows of token ids, one after the other in one array.
 
     Args:
@@ -46,10 +47,9 @@ class Ragged:
         truncated: rows that were cut.
         unknown: share of unknown tokens.
         kinds: int8 [tokens], to which of two texts each belongs; None where there is but one.
+        most: longest row that there may be, to which no batch is rounded up beyond; None knows no
+            limit.
     """
-
-    width: Literal["longest", "sum", "none"] = "longest"
-    owners: Array | None = None
 
     def __init__(
         self,
@@ -59,15 +59,14 @@ class Ragged:
         truncated: int,
         unknown: float,
         kinds: Array | None = None,
+        most: int | None = None,
     ) -> None:
+        super().__init__(np.diff(starts), truncated, unknown)
         self.flat = flat
         self.starts = starts
         self.pad = pad
-        self.truncated = truncated
-        self.unknown = unknown
         self.kinds = kinds
-        self.lengths: Array = np.diff(starts)
-        self.texts = len(self.lengths)
+        self.most = most
 
     def take(self, rows: Array, multiple: int) -> TokenInputs:
         ids, lengths, kinds = self._padded(rows, multiple)
@@ -77,6 +76,7 @@ class Ragged:
         """Return ids, lengths and kinds of these rows."""
         lengths = self.lengths[rows]  # [B]
         width = -(-int(lengths.max(initial=1)) // multiple) * multiple
+        width = min(width, self.most or width)  # a model may have no position behind its longest
         filled = np.arange(width) < lengths[:, None]  # [B, L]
         begin = np.repeat(self.starts[rows] - np.cumsum(lengths) + lengths, lengths)
         places = begin + np.arange(len(begin))
@@ -93,9 +93,6 @@ class Ragged:
         kinds = {} if self.kinds is None else {"kinds": self.kinds}
         return {"flat": self.flat, "starts": self.starts, "counts": counts, **kinds}
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
 
 class Windows(Ragged):
     """Windows of whole texts, which a network packs into one batch.
@@ -105,15 +102,17 @@ class Windows(Ragged):
             `bytes` int32 [windows]; and for each chunk `lost`, its unknown tokens, and `texts`,
             how many texts it had.
         pad: id that fills a batch up.
+        most: as in `Ragged`.
     """
 
     width: Literal["longest", "sum", "none"] = "sum"
 
-    def __init__(self, arrays: Mapping[str, Array], pad: int) -> None:
+    def __init__(self, arrays: Mapping[str, Array], pad: int, most: int | None = None) -> None:
         lengths = np.asarray(arrays["lengths"], np.int64)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         tokens = arrays["tokens"]
-        super().__init__(tokens, starts, pad, 0, float(arrays["lost"].sum()) / max(len(tokens), 1))
+        unknown = float(arrays["lost"].sum()) / max(len(tokens), 1)
+        super().__init__(tokens, starts, pad, 0, unknown, most=most)
         self.owners = arrays["owners"]
         self.bytes = arrays["bytes"]
         self.texts = int(arrays["texts"].sum())

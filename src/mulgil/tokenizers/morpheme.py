@@ -37,6 +37,10 @@ class MorphemeSettings(SubwordSettings):
     vocab_size: int = pydantic.Field(8000, ge=64, le=1 << 20)
     """Size of the vocabulary that is learnt."""
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("kiwipiepy",)
+
 
 class Morpheme(Subword):
     """A learnt vocabulary behind cuts between morphemes."""
@@ -57,7 +61,7 @@ class Morpheme(Subword):
     def _open(cls, folder: Path, max_length: int) -> Morpheme:
         made = super()._open(folder, max_length)
         assert isinstance(made, cls)
-        then, now = (_folders.rules(folder) or {}).get("kiwipiepy"), versions()
+        then, now = (_folders.rules(folder) or {}).get("kiwipiepy"), kiwi.versions(*_WANTS)
         if then != now:
             made.notes += (
                 f"{folder.name}: learnt with kiwipiepy {then}, but this is {now}; morphemes may be"
@@ -66,7 +70,9 @@ class Morpheme(Subword):
         return made
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(f"{super().fingerprint()} {versions()}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{super().fingerprint()} {kiwi.versions(*_WANTS)}".encode()
+        ).hexdigest()
 
     def _parted(self, texts: Sequence[str]) -> Sequence[str]:
         return parted_at_morphemes(texts)
@@ -83,7 +89,7 @@ class Morpheme(Subword):
             )
 
     def _more(self) -> dict[str, Any]:
-        return {"kiwipiepy": versions()}
+        return {"kiwipiepy": kiwi.versions(*_WANTS)}
 
 
 def parted_at_morphemes(texts: Sequence[str]) -> list[str]:
@@ -109,15 +115,3 @@ def _parted(text: str, morphemes: Iterable[Any]) -> str:
         if 0 < place < len(text) and not text[place - 1].isspace() and not text[place].isspace()
     ]
     return _learning.CUT.join(text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)]))
-
-
-def versions() -> str:
-    """Return the versions of kiwipiepy and of its model, which decide the cuts.
-
-    Raises:
-        ModelError: it is not installed.
-    """
-    from importlib import metadata
-
-    kiwi.module(*_WANTS)
-    return f"{metadata.version('kiwipiepy')} (model {metadata.version('kiwipiepy_model')})"

@@ -22,11 +22,12 @@ import tokenizers
 from mulgil import hangul, settings
 from mulgil.contracts import Encoded
 from mulgil.errors import ModelError
-from mulgil.flow import Array, Frame, Text
+from mulgil.flow import Array, Frame, Template, Text
+from mulgil.quiet import quiet
 from mulgil.tokenizers import _folders, _learning, _marks
 from mulgil.tokenizers._asked import AskedRows, Question
 from mulgil.tokenizers._located import Pieces, located
-from mulgil.tokenizers._pairs import Template, paired, template
+from mulgil.tokenizers._pairs import paired, template
 from mulgil.tokenizers._plain import ROLES, PlainText
 from mulgil.tokenizers._ragged import Ragged, Windows
 from mulgil.tokenizers._written import put_together
@@ -108,7 +109,10 @@ class Subword(PlainText):
 
         _folders.refuse_other(folder, cls.name)
         try:
-            files = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True)
+            with quiet("transformers"):  # it knows no bodies of the house, nor needs to
+                files = AutoTokenizer.from_pretrained(
+                    folder, trust_remote_code=False, use_fast=True
+                )
             backend = files.backend_tokenizer
         except Exception as error:  # the library raises many kinds for a damaged folder
             reason = (
@@ -146,17 +150,18 @@ class Subword(PlainText):
             first, second = ([hangul.normalise(pair[i]) for pair in pairs] for i in (0, 1))
             return self._pairs(first, second)
         clean = [hangul.normalise(str(text)) for text in texts]
-        encodings = self.backend.encode_batch_fast(self._parted(clean))
-        rows = [encoding.ids for encoding in encodings]
-        for i in self._forged(rows):
-            rows[i] = [number for number, _ in self._plain(clean[i])]
+        with self._turn:
+            encodings = self.backend.encode_batch_fast(self._parted(clean))
+            rows = [encoding.ids for encoding in encodings]
+            for i in self._forged(rows):
+                rows[i] = [number for number, _ in self._plain(clean[i])]
         starts = np.concatenate([[0], np.cumsum([len(ids) for ids in rows], dtype=np.int64)])
         flat = np.fromiter(itertools.chain.from_iterable(rows), np.int32, starts[-1])
         truncated = sum(bool(e.overflowing) for e in encodings)
         own = flat.size - self._frame * len(rows)
         lost = int((flat == self.unknown).sum()) if self.unknown is not None else 0
         unknown = lost / own if own else 0.0
-        return Ragged(flat, starts, self.pad, truncated, unknown)
+        return Ragged(flat, starts, self.pad, truncated, unknown, most=self.max_length)
 
     def _pairs(self, first: list[str], second: list[str]) -> Encoded:
         with self._unlimited():
@@ -208,11 +213,6 @@ class Subword(PlainText):
         return [*self.around(1).slots[0]]
 
     def around(self, texts: int) -> Template:
-        """Return the special tokens that this tokenizer puts around one text, or around two.
-
-        Raises:
-            ModelError: it puts no token between two texts.
-        """
         with self._unlimited():
             return template(self.backend, texts)
 
@@ -237,7 +237,8 @@ class Subword(PlainText):
     def revive(self, arrays: dict[str, Array]) -> Encoded:
         truncated, unknown = arrays["counts"]
         flat, starts, kinds = arrays["flat"], arrays["starts"], arrays.get("kinds")
-        return Ragged(flat, starts, self.pad, int(truncated), float(unknown), kinds)
+        counts = int(truncated), float(unknown)
+        return Ragged(flat, starts, self.pad, *counts, kinds, self.max_length)
 
     def windows(self, texts: Iterable[Sequence[str]], frame: Frame) -> Iterator[dict[str, Array]]:
         left, right = self.ends()
@@ -249,7 +250,7 @@ class Subword(PlainText):
                 )
 
     def framed(self, arrays: Mapping[str, Array]) -> Encoded:
-        return Windows(arrays, self.pad)
+        return Windows(arrays, self.pad, self.max_length)
 
     def _windows(
         self, texts: list[str], left: int, right: int, room: int, frame: Frame

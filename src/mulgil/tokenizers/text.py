@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pydantic
 
 from mulgil import hangul, settings
 from mulgil.contracts import Encoded, Tokenizer
 from mulgil.errors import ModelError
-from mulgil.flow import Array, Text, each_of
+from mulgil.flow import Text, each_of
 from mulgil.tokenizers import _folders
+from mulgil.tokenizers._asked import AskedRows
 
 NAME = "text"
 
@@ -32,7 +32,7 @@ class TextSettings(settings.Settings):
     """Most characters of a user's text; a longer one is cut at its end."""
 
 
-class Prompts:
+class Prompts(AskedRows):
     """Rows that are strings; `take` gives a list of them.
 
     Args:
@@ -41,23 +41,10 @@ class Prompts:
     """
 
     width: Literal["longest", "sum", "none"] = "none"
-    owners: Array | None = None
-    unknown = 0.0
 
     def __init__(self, segments: list[str], truncated: int) -> None:
-        self.segments = self.prompts = segments
-        self.truncated = truncated
-        self.texts = len(segments)
-        self.lengths: Array = np.array([len(text) for text in segments], np.int64)
-
-    def take(self, rows: Array, multiple: int) -> list[str]:
-        return [self.segments[row] for row in rows.tolist()]
-
-    def arrays(self) -> None:
-        return None
-
-    def __len__(self) -> int:
-        return self.texts
+        super().__init__(segments, truncated, 0.0)
+        self.prompts = segments
 
 
 class Plain(Tokenizer):

@@ -18,16 +18,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-
-import numpy as np
 
 from mulgil import hangul, kiwi, settings
 from mulgil.contracts import Encoded, Tokenizer
 from mulgil.errors import ModelError
 from mulgil.flow import Array, Text, each_of
+from mulgil.tokenizers._rows import Rows
 
 _WANTS = ("tokenizer.morphemes", "tokenizer.morphemes=false")
 
@@ -40,28 +38,22 @@ class WordSettings(settings.Settings):
     morphemes: bool = False
     """Give Korean morphemes for words to a model that counts n-grams of words."""
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("kiwipiepy",) if self.morphemes else ()
 
-class Strings:
+
+class Strings(Rows):
     """Rows that stay strings; takes the place of token ids for models that count n-grams."""
 
     width: Literal["longest", "sum", "none"] = "none"
-    owners: Array | None = None
 
     def __init__(self, rows: list[Text], lengths: list[int]) -> None:
+        super().__init__(lengths)
         self._rows = rows
-        self.texts = len(rows)
-        self.lengths: Array = np.array(lengths, np.int64)
-        self.truncated = 0
-        self.unknown = 0.0
 
     def take(self, rows: Array, multiple: int) -> Any:
         return [self._rows[i] for i in rows]
-
-    def arrays(self) -> None:
-        return None
-
-    def __len__(self) -> int:
-        return self.texts
 
 
 class Words(Tokenizer):
@@ -71,7 +63,7 @@ class Words(Tokenizer):
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
-        self._versions = _versions() if settings.morphemes else None
+        self._versions = kiwi.versions(*_WANTS) if settings.morphemes else None
 
     @classmethod
     def make(cls, settings: Any, source: Path | None, texts: Any, seed: int) -> Words:
@@ -141,9 +133,3 @@ def _parted(texts: list[str]) -> list[str]:
     found = kiwi.analyser(*_WANTS).tokenize(texts)
     # A form may hold white space; a word of the model's must not.
     return [" ".join("_".join(token.form.split()) for token in tokens) for tokens in found]
-
-
-def _versions() -> str:
-    """Return the versions of kiwipiepy and of its model, which decide the morphemes."""
-    kiwi.module(*_WANTS)
-    return f"{metadata.version('kiwipiepy')} (model {metadata.version('kiwipiepy_model')})"
