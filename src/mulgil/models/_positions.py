@@ -14,8 +14,24 @@ NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_
 """What configs call the number of positions."""
 
 _SHIFTED = frozenset(
-    "camembert data2vec-text esm ibert layoutlmv3 lilt longformer luke markuplm mluke mpnet roberta"
-    " roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod".split()
+    [
+        "camembert",
+        "data2vec-text",
+        "esm",
+        "ibert",
+        "layoutlmv3",
+        "lilt",
+        "longformer",
+        "luke",
+        "markuplm",
+        "mluke",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    ]
 )
 """Kinds whose positions begin behind the padding token's number."""
 
