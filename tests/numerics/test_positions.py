@@ -19,21 +19,20 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 20,
 }
 KINDS = ["bert", "electra", "roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "ibert"]
-KINDS += ["roberta-prelayernorm", "xlm-roberta-xl", "data2vec-text", "lilt"]
+KINDS += ["roberta-prelayernorm", "xlm-roberta-xl", "data2vec-text"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_longest_row_fits(kind: str) -> None:
-    """TR-05: one token more points behind the table."""
+    """One token more points behind the table."""
     more = {"attention_window": [4]} if kind == "longformer" else {}
     config = AutoConfig.for_model(kind, **SIZES, **more)
     model = AutoModel.from_config(config).eval()
-    inputs = {"bbox": torch.zeros(1, 21, 4, dtype=torch.long)} if kind == "lilt" else {}
 
     def run(length: int) -> None:
         ids = torch.full((1, length), 7)
         with torch.no_grad():
-            model(input_ids=ids, **{k: v[:, :length] for k, v in inputs.items()})
+            model(input_ids=ids)
 
     longest = _positions.longest(config.to_dict())
     assert longest == _positions.longest(_positions.plain(config))
