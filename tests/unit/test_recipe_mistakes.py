@@ -129,7 +129,7 @@ SIGNED = {"task.sts.lowest", "task.sts.highest"}
 """Fields that may be below zero."""
 ZERO_HERE = {"task.masked-lm.hidden", "task.masked-lm.random"}
 ZERO_HERE |= {f"model.endpoint.{name}" for name in ("retries", "price_in", "price_out")}
-ZERO_HERE |= {"model.elmo.highways", "model.word2vec.sample"}
+ZERO_HERE |= {"model.elmo.highways", "model.elmo.top_words", "model.word2vec.sample"}
 """Fields whose name means something else elsewhere."""
 
 
